@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A sink: one thread that takes batches in order, encodes them its own way, writes them (blocking)
+ * and acknowledges each. SPEC: stdout | file:PATH | null (null encodes too, then drops the bytes).
+ *
+ * Ownership: sink_put lends a batch; the sink gives it back through on_ack (called on the sink's
+ * thread) exactly once, in order. A write that fails for a passing reason (ENOSPC, EDQUOT, EIO,
+ * EAGAIN, EINTR) is tried again with backoff and jitter (100 ms to 5 s), logged rate-limited with
+ * ", retrying in N ms", and never repeats bytes that were written. A permanent one (EPIPE and
+ * everything else) marks the sink failed: on_fail is called once with the -errno, and batches put
+ * from then on are acknowledged as failed.
+ */
+#ifndef OUTPUT_SINK_H
+#define OUTPUT_SINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "output/encode.h"
+
+struct batch;
+struct sink;
+
+struct sink_options {
+	enum encode_format format;
+	unsigned queue_max; /* batches that may wait: the pool's size */
+	void *ctx;
+	void (*on_ack)(void *ctx, struct sink *s, struct batch *b, bool delivered);
+	void (*on_fail)(void *ctx, struct sink *s, int err);
+};
+
+struct sink_stats { /* counters, only growing */
+	uint64_t batches, records, bytes, invalid_records, retries;
+};
+
+/* Opens and starts it. -EINVAL: spec is none of the forms above; else the -errno of opening it. */
+int sink_new(const char *spec, const struct sink_options *options, struct sink **ret_sink);
+void sink_put(struct sink *s, struct batch *b);
+/* Delivers what was put, then ends the thread; false when that took longer than timeout_ms (the
+ * thread is then blocked in a write and the sink must not be freed: the process is about to exit).
+ */
+bool sink_stop(struct sink *s, int timeout_ms);
+void sink_free(struct sink *s);
+const char *sink_name(const struct sink *s);
+void sink_stats(const struct sink *s, struct sink_stats *ret_stats);
+/* The file it writes to, so that it is never collected: false when it is not a regular file. */
+bool sink_inode(const struct sink *s, dev_t *ret_dev, ino_t *ret_ino);
+
+#endif
