@@ -10,6 +10,7 @@
 #define BASE_SYS_H
 
 #include <poll.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/types.h>
