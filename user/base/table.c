@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+static uint64_t seed(void)
+{
+	static uint64_t value; /* set once, by the first table */
+
+	if (!value && (getrandom(&value, sizeof(value), 0) != sizeof(value) || !value))
+		value = UINT64_C(0x9e3779b97f4a7c15);
+	return value;
+}
+
+static uint64_t hash_bytes(const void *key, size_t len)
+{
+	const unsigned char *p = key;
+	uint64_t h = seed() ^ len * UINT64_C(0x9e3779b97f4a7c15);
+
+	while (len >= 8) {
+		uint64_t w;
+
+		memcpy(&w, p, 8);
+		h = (h ^ w) * UINT64_C(0xd6e8feb86659fd93);
+		h ^= h >> 32;
+		p += 8;
+		len -= 8;
+	}
+	while (len--)
+		h = (h ^ *p++) * UINT64_C(0x100000001b3);
+	h ^= h >> 29;
+	h *= UINT64_C(0xbf58476d1ce4e5b9);
+	return h ^ h >> 32;
+}
+
+void table_done(struct table *t)
+{
+	free(t->buckets);
+	*t = (struct table){0};
+}
+
+static int table_grow(struct table *t)
+{
+	size_t n = t->n_buckets ? t->n_buckets * 2 : 64;
+	struct table_node **buckets = calloc(n, sizeof(struct table_node *));
+
+	if (!buckets)
+		return -ENOMEM;
+	for (size_t i = 0; i < t->n_buckets; i++) {
+		for (struct table_node *node = t->buckets[i], *next; node; node = next) {
+			struct table_node **slot = &buckets[node->hash & (n - 1)];
+
+			next = node->next;
+			node->next = *slot;
+			*slot = node;
+		}
+	}
+	free(t->buckets);
+	t->buckets = buckets;
+	t->n_buckets = n;
+	return 0;
+}
+
+static struct table_node *find(const struct table *t, uint64_t hash, const void *key, size_t len)
+{
+	if (!t->n_buckets)
+		return NULL;
+	for (struct table_node *n = t->buckets[hash & (t->n_buckets - 1)]; n; n = n->next)
+		if (n->hash == hash && n->key_len == len && memcmp(n->key, key, len) == 0)
+			return n;
+	return NULL;
+}
+
+int table_add(struct table *t, struct table_node *n, const void *key, size_t key_len)
+{
+	uint64_t hash = hash_bytes(key, key_len);
+	struct table_node **slot;
+
+	if (find(t, hash, key, key_len))
+		return -EEXIST;
+	if (t->count >= t->n_buckets) {
+		int r = table_grow(t);
+
+		if (r < 0)
+			return r;
+	}
+	slot = &t->buckets[hash & (t->n_buckets - 1)];
+	*n = (struct table_node){.next = *slot, .key = key, .key_len = key_len, .hash = hash};
+	*slot = n;
+	t->count++;
+	return 0;
+}
+
+struct table_node *table_get(const struct table *t, const void *key, size_t key_len)
+{
+	return find(t, hash_bytes(key, key_len), key, key_len);
+}
+
+void table_del(struct table *t, struct table_node *n)
+{
+	if (!n->key)
+		return;
+	for (struct table_node **p = &t->buckets[n->hash & (t->n_buckets - 1)]; *p;
+	     p = &(*p)->next) {
+		if (*p == n) {
+			*p = n->next;
+			t->count--;
+			break;
+		}
+	}
+	*n = (struct table_node){0};
+}
+
+struct table_node *table_walk(const struct table *t, const struct table_node *n)
+{
+	size_t i = 0;
+
+	if (n) {
+		if (n->next)
+			return n->next;
+		i = (n->hash & (t->n_buckets - 1)) + 1;
+	}
+	for (; i < t->n_buckets; i++)
+		if (t->buckets[i])
+			return t->buckets[i];
+	return NULL;
+}
+
+struct table_node *table_bucket(const struct table *t, size_t *cursor)
+{
+	return t->n_buckets ? t->buckets[(*cursor)++ & (t->n_buckets - 1)] : NULL;
+}
