@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The watched directories: everything below the roots at any depth, and the directories that
+ * symbolic links found there lead to (as far as they lie inside the allowed roots). Turns names
+ * that come and go into calls of its hooks. Belongs to the event loop; nothing here is an error
+ * that ends the program.
+ *
+ * Each directory is listed after its watch is in place; what is found twice is reported twice, and
+ * who is told must recognise the inode. A directory that got no watch (ENOSPC) is listed again
+ * every second; a root that vanished is looked for every half second.
+ */
+#ifndef WATCH_TREE_H
+#define WATCH_TREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct event;
+struct tree;
+struct watch;
+
+struct tree_hooks {
+	void *ctx;
+	/* There may be a file called path (canonical). alias: the symbolic link it was reached by,
+	 * or where that led in its first step; else NULL. */
+	void (*found)(void *ctx, const char *path, const char *alias);
+	/* The name path is gone, or leads to something else. */
+	void (*gone)(void *ctx, const char *path);
+	/* Every name below this directory is gone: it was moved away or its events were lost. */
+	void (*gone_below)(void *ctx, const char *dir);
+};
+
+struct tree_stats {
+	unsigned dirs, unwatched; /* unwatched: directories without a watch, listed each second */
+	unsigned roots_missing;
+	uint64_t rescans, links_refused;
+};
+
+/*
+ * roots: as the user gave them; at least one must be a directory that can be opened, else -errno
+ * and one line in the log for each that is not. links: further directories that links may lead
+ * into; /var/log/pods, /var/lib/docker/containers and, for a root X/containers, X/pods always
+ * count.
+ */
+int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *links,
+	     size_t n_links, const struct tree_hooks *hooks, struct tree **ret_tree);
+void tree_free(struct tree *t);
+/* Lists the roots for the first time. */
+void tree_scan(struct tree *t);
+/* A file event of the read loop. True when its watch is a directory's (and it is dealt with). */
+bool tree_event(struct tree *t, const struct event *e);
+/* Lists everything again, after an overflow. */
+void tree_rescan(struct tree *t);
+/* Retries what is missing. When to call again: at the time returned at the latest. */
+int64_t tree_turn(struct tree *t, int64_t now_ns);
+void tree_stats(const struct tree *t, struct tree_stats *ret_stats);
+
+#endif
