@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "files/chain.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "files/file.h"
+#include "files/pod_path.h"
+
+int chain_get(struct table *chains, const char *path, struct chain **ret_chain)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t len = (size_t)(name - path) + pod_path_live_len(name);
+	struct table_node *n = table_get(chains, path, len);
+	struct chain *c;
+	int r;
+
+	if (n) {
+		*ret_chain = container_of(n, struct chain, by_key);
+		return 0;
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	list_init(&c->queue);
+	c->key = strndup(path, len);
+	r = c->key ? table_add(chains, &c->by_key, c->key, len) : -ENOMEM;
+	if (r < 0) {
+		free(c->key);
+		free(c);
+		return r;
+	}
+	*ret_chain = c;
+	return 0;
+}
+
+void chain_put(struct table *chains, struct chain *c)
+{
+	if (--c->members)
+		return;
+	table_del(chains, &c->by_key);
+	free(c->key);
+	free(c);
+}
+
+static int64_t mtime_ns(const struct stat *st)
+{
+	return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
+}
+
+void chain_insert(struct chain *c, struct file *f, const struct stat *st)
+{
+	struct list *pos = c->queue.prev;
+	struct stat other;
+
+	if (strcmp(f->path, c->key) != 0) {
+		for (; pos != &c->queue; pos = pos->prev) {
+			struct file *o = container_of(pos, struct file, in_chain);
+
+			/* Behind the first that is not younger; never before one that was begun. */
+			if (o != c->live && (o->offset > 0 || (sys.fstat(o->fd, &other) == 0 &&
+							       mtime_ns(&other) <= mtime_ns(st))))
+				break;
+		}
+	}
+	list_add_after(pos, &f->in_chain);
+}
+
+void chain_set_live(struct chain *c, struct file *f)
+{
+	f->displaced = f->lingering = false;
+	c->live = f;
+	c->had_live = true;
+	list_del(&f->in_chain);
+	list_add_tail(&c->queue, &f->in_chain);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Plain data: one log file (an inode that is held open) and the container log it is a generation
+ * of. files/ owns both; heat/ and drain/ are handed them and keep their own members up to date.
+ *
+ *   chain 0.log:  [0.log.T1 displaced] -> [0.log.T2 displaced] -> [0.log live]
+ *                  head: being drained                             tail: being written
+ *
+ * Life of a file:
+ *
+ *      found --> HOT (polled) --quiet--> IDLE (one-shot watch, costs nothing) --written--> HOT
+ *                 |
+ *             displaced (renamed, unlinked, replaced): stays HOT until it is drained and no writer
+ *             holds it any more; then it leaves the chain and its successor may be read. On disk it
+ * is remembered (IDLE, done) so that it is never read twice; unlinked it is freed.
+ */
+#ifndef FILES_FILE_H
+#define FILES_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "base/table.h"
+#include "drain/decode.h"
+#include "drain/join.h"
+
+#define FILE_MARK_BYTES 128
+
+struct source;
+
+struct file_id {
+	uint64_t dev, ino; /* st_dev and st_ino of the open descriptor */
+};
+
+/* What became of the bytes of a container's log; only growing. Bytes are of the files, headers
+ * included. */
+struct tally {
+	uint64_t read_bytes, delivered_bytes, records, cut_records, malformed_lines, truncations;
+	uint64_t skipped_bytes; /* beyond the line limit */
+};
+
+struct chain {
+	struct table_node by_key;
+	char *key;            /* the live name's path */
+	struct list queue;    /* struct file.in_chain: generations not yet finished, oldest first */
+	struct file *live;    /* the one at the live name now, or NULL */
+	unsigned members;     /* files that refer to it, finished ones included */
+	struct join joins[3]; /* by enum record_stream */
+	uint64_t rotate_bytes; /* size at which the last generation was rotated, 0: not seen yet */
+	unsigned rotations;
+	bool had_live;
+	enum decode_format format; /* what its content was told to be, AUTO: not yet */
+	struct tally tally;
+};
+
+struct file {
+	struct table_node by_id, by_path, by_wd;
+	struct list in_chain, in_hot;
+	struct chain *chain;
+	struct source *source;
+	struct file_id id;
+	int fd;
+	int wd;     /* armed one-shot watch, -1 */
+	int slot;   /* write counter, -1 */
+	char *path; /* the name it has now; NULL: none that we know */
+
+	bool displaced, unlinked;
+	bool lingering;   /* left the chain while somebody still held it open for writing */
+	bool unwatchable; /* inotify is at its limit: polled slowly instead */
+	int64_t displaced_ns;
+	unsigned inflight; /* spans of this file that the sinks hold */
+	bool released;     /* out of the tables, freed when inflight is 0 */
+
+	/* drain */
+	uint64_t offset; /* the next byte to read */
+	uint64_t acked;  /* every sink has acknowledged the bytes before it */
+	uint64_t torn;  /* bytes behind offset without a newline, the rest of the line is awaited */
+	bool skip_line; /* what comes up to the next newline belongs to a line that was cut */
+	bool sync_line; /* collection begins inside a line: skip to the next one */
+	uint32_t mark_len; /* the bytes before offset, as read: they differ when it was rewritten */
+	char mark[FILE_MARK_BYTES];
+
+	/* heat */
+	uint64_t size;       /* the largest size known */
+	bool probe;          /* written to since the last read: read until the end shows */
+	uint64_t seen_calls; /* counters at the last look */
+	uint64_t seen_bytes;
+	uint64_t rate;      /* bytes per second, smoothed */
+	int64_t rate_ns;    /* when rate was updated */
+	uint64_t rate_mark; /* written bytes then */
+	int64_t changed_ns; /* last seen growing */
+	int64_t stat_ns;    /* next look at the size by fstat */
+	int64_t dirty_ns;   /* backlog since, 0: none */
+	int64_t served_ns;  /* last drained, or dirty since */
+};
+
+static inline bool file_dirty(const struct file *f)
+{
+	return f->probe || f->size > f->offset + f->torn;
+}
+
+static inline uint64_t file_backlog(const struct file *f)
+{
+	return f->size > f->offset ? f->size - f->offset : f->probe;
+}
+
+/* May be read now: it is the oldest generation not yet finished, or outside the order. */
+static inline bool file_eligible(const struct file *f)
+{
+	return !list_linked(&f->in_chain) || f->chain->queue.next == &f->in_chain;
+}
+
+#endif

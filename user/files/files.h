@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The file table: which inodes are held, under which names, and in which order the generations of
+ * each container's log are to be read. Belongs to the event loop.
+ *
+ * Live identity is the open descriptor's (st_dev, st_ino): while it is held, the inode cannot be
+ * given to another file.
+ */
+#ifndef FILES_FILES_H
+#define FILES_FILES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "files/file.h"
+
+struct files;
+
+struct files_hooks {
+	void *ctx;
+	/* A new file: give it a counter and a watch. f->offset and f->size are set. */
+	void (*opened)(void *ctx, struct file *f);
+	/* Something happened to it (a name lost or found, an overflow): look at it. */
+	void (*look)(void *ctx, struct file *f);
+	/* It leaves the tables: take back what opened gave. */
+	void (*released)(void *ctx, struct file *f);
+	/* A container's log has no file left: emit what its joins still hold. */
+	void (*ended)(void *ctx, struct chain *c);
+};
+
+struct files_stats {
+	unsigned open, chains;
+	uint64_t found, rotations;
+	uint64_t vanished;   /* gone between the event and the open */
+	uint64_t unreadable; /* opens refused, by name and look */
+};
+
+int files_new(const struct files_hooks *hooks, struct files **ret_files);
+void files_free(struct files *fs);
+
+/* Files found before this call were there at the start; skip: those are read from their end on. */
+void files_start(struct files *fs, bool skip_existing);
+void files_started(struct files *fs);
+/* Never collected: a sink's own file. */
+int files_exclude(struct files *fs, struct file_id id);
+/* Never collected: every file below a directory whose name ends in _UID (hotdrain's own pod). */
+void files_exclude_uid(struct files *fs, const char *uid);
+
+void files_found(struct files *fs, const char *path, const char *alias);
+void files_gone(struct files *fs, const char *path);
+void files_gone_below(struct files *fs, const char *dir);
+/* After an overflow: drops every name that no longer leads to its file, and looks at every file. */
+void files_verify(struct files *fs);
+
+/* The armed watch of a file; -1 forgets it. */
+int files_set_wd(struct files *fs, struct file *f, int wd);
+struct file *files_by_wd(const struct files *fs, int wd);
+
+/* The generation is drained and nobody writes to it: the next one of its chain may be read. An
+ * unlinked one is released. */
+void files_finish(struct files *fs, struct file *f);
+/* Leaves the chain although a writer still holds it, so that the successor is not kept waiting. */
+void files_linger(struct files *fs, struct file *f);
+/* Out of the tables; freed when no sink holds a span of it. */
+void files_release(struct files *fs, struct file *f);
+/* A sink's span of it came back. */
+void files_put(struct files *fs, struct file *f);
+
+/* All files, and a part of them at a time (a hash bucket; the cursor goes round). */
+void files_each(struct files *fs, void (*visit)(void *ctx, struct file *f), void *ctx);
+void files_some(struct files *fs, unsigned count, void (*visit)(void *ctx, struct file *f),
+		void *ctx);
+void files_each_chain(struct files *fs, void (*visit)(void *ctx, struct chain *c), void *ctx);
+void files_stats(const struct files *fs, struct files_stats *ret_stats);
+
+/* Does anybody hold the file open for writing? 1, 0, or -errno when that cannot be known. */
+int file_writers(const struct file *f);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "files/pod_path.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sys.h"
+
+static size_t digits(const char *s)
+{
+	size_t n = 0;
+
+	while (isdigit((unsigned char)s[n]))
+		n++;
+	return n;
+}
+
+/* The last path component before end. */
+static const char *component(const char *path, const char *end)
+{
+	while (end > path && end[-1] != '/')
+		end--;
+	return end;
+}
+
+/* NAMESPACE_POD_UID: neither of the names may hold an underscore. */
+static bool parse_pod_dir(const char *dir, const char *end, struct pod_path *p)
+{
+	const char *first = memchr(dir, '_', (size_t)(end - dir));
+	const char *second = first ? memchr(first + 1, '_', (size_t)(end - first - 1)) : NULL;
+
+	if (!second || first == dir || second == first + 1 || second + 1 == end ||
+	    memchr(second + 1, '_', (size_t)(end - second - 1)))
+		return false;
+	p->ns = dir;
+	p->ns_len = (size_t)(first - dir);
+	p->pod = first + 1;
+	p->pod_len = (size_t)(second - first - 1);
+	p->uid = second + 1;
+	p->uid_len = (size_t)(end - second - 1);
+	return true;
+}
+
+static bool parse_pods(const char *path, const char *name, struct pod_path *p)
+{
+	size_t n = digits(name);
+	const char *end = name - 1, *container, *dir;
+
+	if (n == 0 || n > 9 || strncmp(name + n, ".log", 4) != 0 ||
+	    (name[n + 4] != '\0' && name[n + 4] != '.'))
+		return false;
+	if (end <= path)
+		return false;
+	container = component(path, end);
+	if (container == path || container == end)
+		return false;
+	dir = component(path, container - 1);
+	if (!parse_pod_dir(dir, container - 1, p))
+		return false;
+	p->container = container;
+	p->container_len = (size_t)(end - container);
+	p->restart_count = atoi(name);
+	return true;
+}
+
+/* POD_NAMESPACE_CONTAINER-ID.log, ID being hexadecimal. */
+static bool parse_link(const char *name, struct pod_path *p)
+{
+	const char *first = strchr(name, '_'), *second = first ? strchr(first + 1, '_') : NULL;
+	const char *dash = strrchr(name, '-');
+	size_t id;
+
+	if (!second || first == name || second == first + 1 || !dash || dash <= second + 1)
+		return false;
+	id = strspn(dash + 1, "0123456789abcdef");
+	if (id < 12 || strcmp(dash + 1 + id, ".log") != 0)
+		return false;
+	*p = (struct pod_path){.pod = name,
+			       .pod_len = (size_t)(first - name),
+			       .ns = first + 1,
+			       .ns_len = (size_t)(second - first - 1),
+			       .container = second + 1,
+			       .container_len = (size_t)(dash - second - 1),
+			       .restart_count = -1};
+	return true;
+}
+
+bool pod_path_parse(const char *path, struct pod_path *ret)
+{
+	const char *name = component(path, path + strlen(path));
+	struct pod_path p = {0};
+
+	if (!parse_pods(path, name, &p) && !parse_link(name, &p))
+		return false;
+	*ret = p;
+	return true;
+}
+
+bool pod_path_ignored(const char *name)
+{
+	static const char *const suffixes[] = {".gz", ".tmp", ".bz2", ".xz", ".zst", ".lz4"};
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		size_t n = strlen(suffixes[i]);
+
+		if (len >= n && strcmp(name + len - n, suffixes[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+size_t pod_path_live_len(const char *name)
+{
+	size_t len = strlen(name), at;
+
+	for (const char *p = strstr(name, ".log"); p; p = strstr(p + 1, ".log"))
+		if (p > name && (p[4] == '\0' || p[4] == '.' || p[4] == '-'))
+			return (size_t)(p - name) + 4;
+	for (at = len; at > 0 && (isdigit((unsigned char)name[at - 1]) || name[at - 1] == '-');)
+		at--;
+	/* messages.1: any number behind a dot; messages-20261121[-101112]: a date. */
+	if (at > 1 && at < len && name[at - 1] == '.' && isdigit((unsigned char)name[at]))
+		return at - 1;
+	if (at > 0 && name[at] == '-' && digits(name + at + 1) >= 8)
+		return at;
+	return len;
+}
