@@ -23,14 +23,15 @@ struct write_total {
 	uint64_t calls; /* only growing */
 	uint64_t bytes; /* only growing; requested bytes on RUNG_KPROBE */
 	uint64_t size; /* the file's size at the last counted write; meaningless while calls == 0 */
-	int64_t last_ns; /* CLOCK_MONOTONIC of the last counted write, 0 for none */
+	int64_t last_ns;  /* CLOCK_MONOTONIC of the last counted write, 0 for none */
+	uint64_t shrinks; /* writes that found the file smaller than it was before: truncations */
 };
 
 /*
  * wanted: AUTO tries every rung in order, another one only itself, OFF nothing. max_files: slots,
  * at most WRITE_COUNT_SLOTS_MAX. Always succeeds but for -ENOMEM: when nothing attaches the rung is
  * OFF and write_count_refusal says why for each that was tried. libbpf's own messages go to
- * log_debug.
+ * log_debug. All functions are for one thread.
  */
 int write_count_new(enum rung wanted, uint32_t max_files, struct write_count **ret_wc);
 void write_count_free(struct write_count *wc); /* detaches; NULL is fine */
@@ -51,6 +52,9 @@ int write_count_add(struct write_count *wc, int fd, int *ret_slot);
 void write_count_del(struct write_count *wc, int slot);
 /* A load, no system call. Counters start at 0 with write_count_add. */
 void write_count_read(const struct write_count *wc, int slot, struct write_total *ret_total);
+/* Writes to any file that may be missing from the counts, because the program was already running
+ * on that CPU: 0 means that the counts are proven. One system call for each program. */
+uint64_t write_count_misses(const struct write_count *wc);
 
 const char *rung_name(enum rung rung);
 int rung_parse(const char *name, enum rung *ret_rung); /* 0 or -EINVAL */
