@@ -82,19 +82,24 @@ static int count_alloc(struct write_count *wc)
 	return 0;
 }
 
-/* Goes down the ladder until something counts. A rung keeps the reason of its first way. */
+/* Goes down the ladder until something counts. A rung keeps the reason of its first way; where that
+ * was forbidden the other ways are too. */
 static int count_attach(struct write_count *wc, enum rung wanted)
 {
+	enum rung forbidden = RUNG_AUTO;
+
 	for (size_t i = 0; i < write_ways_n && !wc->bpf; i++) {
 		const struct write_way *way = &write_ways[i];
 		char why[WRITE_WHY_MAX];
 		int r;
 
-		if (wanted != RUNG_AUTO && wanted != way->rung)
+		if ((wanted != RUNG_AUTO && wanted != way->rung) || way->rung == forbidden)
 			continue;
 		r = write_bpf_new(way, wc->slots_n, why, &wc->bpf);
 		if (r == -ENOMEM)
 			return r;
+		if (r == -EPERM)
+			forbidden = way->rung;
 		if (r == 0)
 			wc->rung = way->rung;
 		else if (!wc->refusals[way->rung])

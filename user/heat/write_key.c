@@ -197,7 +197,7 @@ static int fd_info_read(int fd, struct fd_info *ret_info)
 
 int write_key_of(struct write_keys *keys, int fd, struct write_key *ret_key, uint64_t *ret_size)
 {
-	struct fd_info info;
+	struct fd_info info = {};
 	struct stat st;
 	uint32_t dev;
 
