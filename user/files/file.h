@@ -85,6 +85,7 @@ struct file {
 	/* heat */
 	uint64_t size;       /* the largest size known */
 	bool probe;          /* written to since the last read: read until the end shows */
+	bool uncounted;	     /* grew without a counted write (mmap, sendfile): its size is looked at */
 	uint64_t seen_calls; /* counters at the last look */
 	uint64_t seen_bytes;
 	uint64_t rate;      /* bytes per second, smoothed */

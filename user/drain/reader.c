@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One pread per call in the usual case, no copy: the kernel writes into the arena, records are
+ * slices of it.
+ *
+ *   arena  |...used|mark (read again)|line\nline\n...line\n|torn tail|
+ *                                     ^ offset              ^ new offset: stays in the file
+ *
+ * A torn tail is not kept: it is read again once its newline is there. When it is long (a writer
+ * that builds a huge line from small pieces) only the new bytes are looked at until a newline
+ * shows, so that the cost stays linear. A line longer than the limit is delivered cut, the rest of
+ * it skipped.
+ *
+ * No mmap of log files: a truncation under it would be SIGBUS.
+ */
+#include "drain/reader.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "event/source.h"
+#include "files/file.h"
+#include "output/batch.h"
+
+#define READ_MIN      4096
+#define TORN_LONG     (64 * 1024)
+#define LINE_HEADROOM (64 * 1024) /* a CRI header, a json-file's keys and some escapes */
+
+size_t reader_longest_line(uint32_t line_max)
+{
+	return FILE_MARK_BYTES + LINE_HEADROOM + line_max;
+}
+
+static size_t physical_max(const struct reader *r)
+{
+	return LINE_HEADROOM + r->line_max;
+}
+
+static ssize_t read_at(int fd, char *to, size_t n, uint64_t offset)
+{
+	ssize_t got;
+
+	do
+		got = sys.pread(fd, to, n, (off_t)offset);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got;
+}
+
+/* The span that new records and bytes of f go to. */
+static struct span *span_for(struct batch *b, struct file *f)
+{
+	struct span *s = b->n_spans ? &b->spans[b->n_spans - 1] : NULL;
+
+	if (s && s->file == f)
+		return s;
+	if (b->n_spans == BATCH_SPANS)
+		return NULL;
+	if (!b->first_ns)
+		b->first_ns = clock_now_ns();
+	s = &b->spans[b->n_spans++];
+	*s = (struct span){.source = source_ref(f->source), .file = f, .first = b->n_records};
+	f->inflight++;
+	return s;
+}
+
+static enum decode_format format_for(const struct reader *r, struct chain *c, const char *line,
+				     size_t len)
+{
+	if (r->format != DECODE_AUTO)
+		return r->format;
+	if (c->format == DECODE_AUTO && len && line[0] != '\0')
+		c->format = decode_detect(line, len);
+	return c->format == DECODE_AUTO ? DECODE_RAW : c->format;
+}
+
+static int emit_line(const struct reader *r, struct file *f, struct batch *b, char *line,
+		     size_t len, bool cut)
+{
+	struct chain *c = f->chain;
+	struct decoded d;
+	int rc;
+
+	decode_line(format_for(r, c, line, len), line, len, cut, &d);
+	rc = join_add(&c->joins[d.stream], r->budget, &d, cut, b);
+	if (rc == 0)
+		c->tally.malformed_lines += d.malformed;
+	return rc;
+}
+
+/* The bytes in front of the new offset; data has f->mark_len bytes of the old mark in front. */
+static void take_mark(struct file *f, const char *data, size_t consumed)
+{
+	size_t have = f->mark_len + consumed;
+
+	f->mark_len = (uint32_t)MIN(have, (size_t)FILE_MARK_BYTES);
+	memcpy(f->mark, data + consumed - f->mark_len, f->mark_len);
+}
+
+static void read_mark_again(struct file *f)
+{
+	size_t n = MIN(f->offset, (uint64_t)FILE_MARK_BYTES);
+	ssize_t got = read_at(f->fd, f->mark, n, f->offset - n);
+
+	f->mark_len = got == (ssize_t)n ? (uint32_t)n : 0;
+}
+
+static void advance(struct file *f, struct span *s, size_t bytes)
+{
+	f->offset += bytes;
+	f->chain->tally.read_bytes += bytes;
+	f->torn = 0;
+	s->end_offset = f->offset;
+	s->read_bytes += bytes;
+}
+
+/* Decodes whole lines. 0, or why it stopped early; *ret_consumed is right in both cases. */
+static int emit_lines(const struct reader *r, struct file *f, struct batch *b, char *data,
+		      size_t len, size_t *ret_consumed)
+{
+	char *at = data, *end = data + len;
+	int rc = 0;
+
+	while (at < end) {
+		char *eol = memchr(at, '\n', (size_t)(end - at));
+
+		rc = emit_line(r, f, b, at, (size_t)(eol - at), false);
+		if (rc < 0)
+			break;
+		at = eol + 1;
+	}
+	*ret_consumed = (size_t)(at - data);
+	return rc;
+}
+
+/* Reads on until the line that begins at data ends, or is longer than any may be. */
+static int read_long_line(const struct reader *r, struct file *f, char *data, size_t *got,
+			  char **ret_last_newline)
+{
+	size_t max = physical_max(r);
+
+	while (*got < max) {
+		ssize_t n = read_at(f->fd, data + *got, MIN(max - *got, (size_t)TORN_LONG),
+				    f->offset + *got);
+
+		if (n <= 0)
+			return (int)n;
+		*ret_last_newline = memrchr(data + *got, '\n', (size_t)n);
+		*got += (size_t)n;
+		if (*ret_last_newline)
+			return 0;
+	}
+	return 0;
+}
+
+static int truncated(const struct reader *r, struct file *f, struct batch *b,
+		     enum read_outcome *ret_outcome)
+{
+	struct stat st;
+
+	if (sys.fstat(f->fd, &st) < 0)
+		return -errno;
+	reader_flush_joins(r, f->chain, b, f);
+	f->offset = f->acked = f->torn = f->mark_len = 0;
+	f->skip_line = f->sync_line = false;
+	f->size = (uint64_t)st.st_size;
+	f->chain->tally.truncations++;
+	*ret_outcome = READ_TRUNCATED;
+	return 0;
+}
+
+static void at_end(struct file *f, size_t torn, enum read_outcome *ret_outcome)
+{
+	f->torn = torn;
+	f->size = f->offset + torn;
+	f->probe = false;
+	*ret_outcome = READ_END;
+}
+
+/* The tail of a line that is not delivered. */
+static void skip(struct file *f, struct batch *b, char *data, size_t got, size_t *ret_bytes)
+{
+	char *newline = memchr(data, '\n', got);
+	size_t n = newline ? (size_t)(newline - data) + 1 : got;
+	struct span *s = span_for(b, f);
+
+	if (!s)
+		return;
+	if (f->skip_line)
+		f->chain->tally.skipped_bytes += n;
+	take_mark(f, data, n);
+	advance(f, s, n);
+	if (newline)
+		f->skip_line = f->sync_line = false;
+	*ret_bytes = n;
+}
+
+/* True while a long torn tail has no newline yet: then there is nothing to read. */
+static bool still_torn(const struct reader *r, struct file *f, char *scratch, size_t room)
+{
+	ssize_t n;
+
+	if (f->torn < TORN_LONG)
+		return false;
+	n = read_at(f->fd, scratch, room, f->offset + f->torn);
+	if (n <= 0 || memchr(scratch, '\n', (size_t)n))
+		return n == 0;
+	f->torn += (uint64_t)n;
+	return (size_t)n < room && f->torn < physical_max(r);
+}
+
+/* data[0..got) was read at the offset, at_eof: the file ends there. */
+static int take(const struct reader *r, struct file *f, struct batch *b, char *data, size_t got,
+		bool at_eof, enum read_outcome *ret_outcome, size_t *ret_bytes)
+{
+	char *newline = memrchr(data, '\n', got);
+	size_t whole, consumed;
+	struct span *s;
+	int rc;
+
+	if (!newline && !at_eof) {
+		rc = read_long_line(r, f, data, &got, &newline);
+		if (rc < 0)
+			return rc;
+	}
+	if (!newline && got < physical_max(r)) {
+		at_end(f, got, ret_outcome);
+		return 0;
+	}
+	s = span_for(b, f);
+	if (!s) {
+		*ret_outcome = READ_FULL;
+		return 0;
+	}
+	whole = newline ? (size_t)(newline - data) + 1 : got;
+	char mark[FILE_MARK_BYTES];
+	size_t mark_len = MIN(f->mark_len + whole, sizeof(mark));
+
+	memcpy(mark, data + whole - mark_len, mark_len); /* decoding may write over them */
+	if (newline) {
+		rc = emit_lines(r, f, b, data, whole, &consumed);
+	} else {
+		rc = emit_line(r, f, b, data, got, true);
+		consumed = rc == 0 ? got : 0;
+		f->skip_line = rc == 0;
+	}
+	s->count = b->n_records - s->first;
+	b->used += f->mark_len + consumed;
+	advance(f, s, consumed);
+	*ret_bytes = consumed;
+	if (consumed == whole) {
+		memcpy(f->mark, mark, mark_len);
+		f->mark_len = (uint32_t)mark_len;
+	} else {
+		read_mark_again(f);
+	}
+	if (rc < 0) {
+		*ret_outcome = READ_FULL;
+		return rc == -ENOBUFS ? 0 : rc;
+	}
+	if (at_eof)
+		at_end(f, got - consumed, ret_outcome);
+	return 0;
+}
+
+int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t grant,
+		enum read_outcome *ret_outcome, size_t *ret_bytes)
+{
+	char *base = b->arena + b->used, *data = base + f->mark_len;
+	size_t room = b->used < b->fill_bytes ? b->fill_bytes - b->used : 0, want;
+	ssize_t n;
+
+	*ret_bytes = 0;
+	*ret_outcome = READ_FULL;
+	if (room < READ_MIN || batch_full(b))
+		return 0;
+	*ret_outcome = READ_END;
+	want = MIN(MAX(grant, (size_t)READ_MIN), room);
+	if (still_torn(r, f, base, room)) {
+		f->size = f->offset + f->torn;
+		f->probe = false;
+		return 0;
+	}
+	n = read_at(f->fd, base, f->mark_len + want, f->offset - f->mark_len);
+	if (n < 0)
+		return (int)n;
+	if ((size_t)n < f->mark_len || memcmp(base, f->mark, f->mark_len) != 0)
+		return truncated(r, f, b, ret_outcome);
+	n -= f->mark_len;
+	if (n == 0) {
+		struct stat st;
+
+		if (sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < f->offset)
+			return truncated(r, f, b, ret_outcome);
+		at_end(f, 0, ret_outcome);
+		return 0;
+	}
+	*ret_outcome = READ_MORE;
+	if (f->skip_line || f->sync_line) {
+		skip(f, b, data, (size_t)n, ret_bytes);
+		return 0;
+	}
+	return take(r, f, b, data, (size_t)n, (size_t)n < want, ret_outcome, ret_bytes);
+}
+
+int reader_finish(const struct reader *r, struct file *f, struct batch *b)
+{
+	char *data = b->arena + b->used;
+	struct span *s;
+	ssize_t n;
+	int rc;
+
+	if (!f->torn)
+		return 0;
+	if (b->used >= b->fill_bytes || batch_full(b))
+		return -ENOBUFS;
+	n = read_at(f->fd, data, MIN((size_t)f->torn, physical_max(r)), f->offset);
+	if (n <= 0) {
+		f->torn = 0;
+		return (int)n;
+	}
+	s = span_for(b, f);
+	if (!s)
+		return -ENOBUFS;
+	rc = emit_line(r, f, b, data, (size_t)n, false);
+	if (rc < 0)
+		return rc;
+	s->count = b->n_records - s->first;
+	b->used += (size_t)n;
+	advance(f, s, (size_t)n);
+	read_mark_again(f);
+	return 0;
+}
+
+int reader_flush_joins(const struct reader *r, struct chain *c, struct batch *b, struct file *f)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(c->joins); i++) {
+		struct span *s;
+		int rc;
+
+		if (!join_pending(&c->joins[i]))
+			continue;
+		s = span_for(b, f);
+		rc = s ? join_flush(&c->joins[i], r->budget, b) : -ENOBUFS;
+		if (rc < 0)
+			return rc;
+		s->count = b->n_records - s->first;
+		s->end_offset = f->offset;
+	}
+	return 0;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A counter says that something was written; how much there is to read only the read itself knows.
+ * So a changed counter sets probe, and the size in the slot is an estimate for the order: right
+ * after the write on the exit rungs, before it on the kprobe rung, where the data may also land
+ * after the count was seen. There a file is probed for a little longer.
+ */
+#include "heat/heat.h"
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "files/file.h"
+#include "heat/write_count.h"
+
+#define RATE_STEP_NS   (20 * NS_PER_MS)
+#define RATE_SMOOTH_NS (500 * NS_PER_MS)
+#define LATE_NS        (20 * NS_PER_MS)
+
+static void grown(struct file *f, int64_t now_ns)
+{
+	f->changed_ns = now_ns;
+	if (!f->dirty_ns && file_dirty(f))
+		f->dirty_ns = f->served_ns = now_ns;
+}
+
+/* Smoothed over half a second: long enough for a burst's pauses, short against a rotation. */
+static void update_rate(struct file *f, uint64_t written, int64_t now_ns)
+{
+	int64_t dt = now_ns - f->rate_ns;
+	uint64_t now_rate;
+
+	if (dt < RATE_STEP_NS)
+		return;
+	if (f->rate_ns && written >= f->rate_mark) {
+		now_rate = (written - f->rate_mark) * 1000 / (uint64_t)(dt / NS_PER_MS);
+		f->rate = (uint64_t)(((double)f->rate * RATE_SMOOTH_NS +
+				      (double)now_rate * (double)dt) /
+				     (double)(RATE_SMOOTH_NS + dt));
+	}
+	f->rate_ns = now_ns;
+	f->rate_mark = written;
+}
+
+bool heat_look_size(struct file *f, int64_t now_ns)
+{
+	struct stat st;
+	uint64_t size;
+
+	if (sys.fstat(f->fd, &st) < 0)
+		return false;
+	size = (uint64_t)st.st_size;
+	f->unlinked = st.st_nlink == 0;
+	if (size == f->offset + f->torn || (size == f->size && size > f->offset))
+		return false;
+	if (size < f->offset)
+		f->probe = true;
+	else
+		f->size = size;
+	grown(f, now_ns);
+	return true;
+}
+
+void heat_look(const struct write_count *wc, struct file *f, int64_t now_ns)
+{
+	struct write_total total;
+
+	if (f->slot < 0 || f->uncounted) {
+		heat_look_size(f, now_ns);
+		update_rate(f, f->size, now_ns);
+		return;
+	}
+	write_count_read(wc, f->slot, &total);
+	if (total.calls != f->seen_calls) {
+		f->seen_calls = total.calls;
+		f->seen_bytes = total.bytes;
+		f->size = MAX(f->size, total.size);
+		f->probe = true;
+		grown(f, now_ns);
+	} else if (write_count_rung(wc) == RUNG_KPROBE && now_ns - f->changed_ns < LATE_NS) {
+		f->probe = true;
+	}
+	update_rate(f, total.bytes, now_ns);
+}
+
+void heat_claim(const struct file *f, const struct heat_limits *limits, struct claim *ret_claim)
+{
+	const struct chain *c = f->chain;
+	const struct file *writing = c->live ? c->live : f;
+	uint64_t size = c->rotate_bytes ? c->rotate_bytes : limits->rotate_bytes;
+	unsigned newer = 0, kept = limits->rotate_files > 1 ? limits->rotate_files - 1 : 0;
+
+	/* Generations behind f; the live one still grows to its size before the next rotation. */
+	for (const struct list *l = f->in_chain.next; l && l != &c->queue && newer < kept;
+	     l = l->next)
+		newer++;
+	*ret_claim = (struct claim){
+		.owner = (void *)f,
+		.backlog_bytes = MAX(file_backlog(f), UINT64_C(1)),
+		.left_bytes =
+			(size > writing->size ? size - writing->size : 0) + (kept - newer) * size,
+		.rate = writing->rate,
+		.dirty_ns = f->dirty_ns,
+		.served_ns = f->served_ns,
+		.held = f->unlinked,
+	};
+}
