@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Slots and keys: who gets one, when it is given out again, which files have none; the ladder. */
+#include "write_world.h"
+
+#include "heat/write_bpf.h"
+#include "heat/write_key.h"
+
+static void slots_are_reused_and_start_at_zero(void **state)
+{
+	struct place *place = *state;
+	struct watched w = watched_new(place, 0);
+	int again = -1, slot = w.slot, fd, pipes[2];
+	struct write_total t;
+
+	assert_int_equal(write_count_add(w.wc, w.fd, &again), -EEXIST);
+	assert_int_equal(again, slot);
+	assert_int_equal(write(w.fd, "12345", 5), 5);
+	expect_counts(place, &w, 1, 5);
+	write_count_del(w.wc, w.slot);
+	assert_int_equal(write(w.fd, "12345", 5), 5);
+	assert_int_equal(write_count_add(w.wc, w.fd, &w.slot), 0);
+	assert_int_not_equal(w.slot, slot); /* it rests */
+	write_count_read(w.wc, w.slot, &t);
+	assert_int_equal(t.calls, 0);
+	assert_int_equal(t.bytes, 0);
+	assert_int_equal(t.shrinks, 0);
+	assert_int_equal(t.last_ns, 0);
+	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(write_count_add(w.wc, pipes[0], &again), -EINVAL);
+	fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(write_count_add(w.wc, -1, &again), -EBADF);
+	close(fd);
+	close(pipes[0]);
+	close(pipes[1]);
+	watched_done(&w);
+}
+
+static void full_table_says_so(void **state)
+{
+	struct place *place = *state;
+	struct write_count *wc;
+	int fds[3], slots[3];
+
+	place_count(place);
+	assert_int_equal(write_count_new(place->rung, 2, &wc), 0);
+	for (size_t i = 0; i < 3; i++) {
+		fds[i] = file_new(place->dir, 0);
+		assert_int_equal(write_count_add(wc, fds[i], &slots[i]), i < 2 ? 0 : -ENOSPC);
+	}
+	assert_int_equal(write_count_add(wc, fds[1], &slots[2]), -EEXIST);
+	assert_int_equal(slots[2], slots[1]);
+	write_count_del(wc, slots[0]);
+	assert_int_equal(write_count_add(wc, fds[2], &slots[2]), -ENOSPC); /* resting */
+	usleep(1100 * 1000);
+	assert_int_equal(write(fds[0], "late", 4), 4);
+	assert_int_equal(write_count_add(wc, fds[2], &slots[2]), 0);
+	assert_int_equal(slots[2], slots[0]);
+	write_count_free(wc);
+	for (size_t i = 0; i < 3; i++)
+		close(fds[i]);
+}
+
+static void split_overlay_has_no_counter(void **state)
+{
+	struct place *place = *state;
+	struct write_count *wc = place_count(place);
+	char upper[128], lower[128], options[700], path[300];
+	int slot, fd;
+
+	if (!mount_tmpfs(place->world, "upper", upper) ||
+	    !mount_tmpfs(place->world, "lower", lower)) {
+		print_message("# may not mount a tmpfs\n");
+		skip();
+	}
+	snprintf(path, sizeof(path), "%s/u", upper);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/w", upper);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/both", place->world->scratch);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(options, sizeof(options), "lowerdir=%s,upperdir=%s/u,workdir=%s/w,xino=off", lower,
+		 upper, upper);
+	if (mount("none", path, "overlay", 0, options) < 0) {
+		print_message("# no overlay: %s\n", strerror(errno));
+		tmpfs_gone(upper);
+		tmpfs_gone(lower);
+		rmdir(path);
+		skip();
+	}
+	fd = file_new(path, 0);
+	assert_int_equal(write_count_add(wc, fd, &slot), -ENODATA);
+	close(fd);
+	tmpfs_gone(path);
+	tmpfs_gone(upper);
+	tmpfs_gone(lower);
+}
+
+static void many_files_are_counted_apart(void **state)
+{
+	struct place *place = *state;
+	struct write_count *wc = place_count(place);
+	struct rlimit limit;
+	struct write_total t;
+	int n, *fds, *slots;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	n = place->world->required ? 2000 : (int)MIN(limit.rlim_cur - 100, (rlim_t)60000);
+	fds = calloc((size_t)n, sizeof(*fds));
+	slots = calloc((size_t)n, sizeof(*slots));
+	assert_non_null(fds);
+	assert_non_null(slots);
+	for (int i = 0; i < n; i++) {
+		fds[i] = file_new(place->dir, 0);
+		assert_int_equal(write_count_add(wc, fds[i], &slots[i]), 0);
+	}
+	for (int i = 0; i < n; i++)
+		assert_int_equal(call_write(0, fds[i], 3 + (size_t)i % 1000), 3 + i % 1000);
+	for (int i = 0; i < n; i++) {
+		write_count_read(wc, slots[i], &t);
+		if (!place->world->lossy) {
+			assert_int_equal(t.calls, 1);
+			assert_int_equal(t.bytes, 3 + i % 1000);
+		}
+		write_count_del(wc, slots[i]);
+		close(fds[i]);
+	}
+	print_message("# %d files\n", n);
+	free(fds);
+	free(slots);
+}
+
+/* The ways that are second choice too, where nothing but the first would ever be used. */
+static void every_way_of_a_rung_counts(void **state)
+{
+	struct place *place = *state;
+
+	for (size_t i = 0; i < write_ways_n; i++) {
+		_cleanup_fd_ int fd = memfd_create("way", MFD_CLOEXEC);
+		struct write_bpf *bpf;
+		struct write_slot *slot;
+		char why[WRITE_WHY_MAX];
+		struct write_key key;
+		struct stat st;
+
+		if (write_ways[i].rung != place->rung)
+			continue;
+		if (write_bpf_new(&write_ways[i], 1, why, &bpf) < 0)
+			fail_msg("%s", why);
+		assert_int_equal(fstat(fd, &st), 0);
+		key = (struct write_key){.dev = write_key_dev(st.st_dev), .ino = st.st_ino};
+		slot = write_bpf_slots(bpf);
+		*slot = (struct write_slot){
+			.dev = key.dev, .ino = key.ino, .rung = write_bpf_slot_rung(bpf)};
+		assert_int_equal(write_bpf_watch(bpf, &key, 0), 0);
+		for (size_t call = 0; call < ARRAY_SIZE(calls_names); call++)
+			assert_int_equal(call_write(call, fd, 100), 100);
+		if (!place->world->lossy) {
+			assert_int_equal(slot->calls, ARRAY_SIZE(calls_names));
+			assert_int_equal(slot->bytes, 100 * ARRAY_SIZE(calls_names));
+		}
+		/* A slot signed by another rung is left alone. */
+		slot->rung = WRITE_RUNG_NONE;
+		assert_int_equal(write(fd, "x", 1), 1);
+		assert_true(slot->calls <= ARRAY_SIZE(calls_names));
+		print_message("# %s\n", write_ways[i].what);
+		write_bpf_free(bpf);
+	}
+}
+
+static void off_counts_nothing(void **state)
+{
+	struct write_count *wc;
+	enum rung rung;
+	int slot;
+
+	assert_int_equal(write_count_new(RUNG_OFF, 10, &wc), 0);
+	assert_int_equal(write_count_rung(wc), RUNG_OFF);
+	assert_int_equal(write_count_add(wc, 0, &slot), -EOPNOTSUPP);
+	assert_null(write_count_refusal(wc, RUNG_VFS));
+	assert_int_equal(write_count_misses(wc), 0);
+	write_count_free(wc);
+	for (enum rung r = RUNG_AUTO; r <= RUNG_OFF; r++) {
+		assert_int_equal(rung_parse(rung_name(r), &rung), 0);
+		assert_int_equal(rung, r);
+	}
+	assert_int_equal(rung_parse("fast", &rung), -EINVAL);
+}
+
+/* Each rung that auto passed over has a reason, none that it did not reach. */
+static void auto_takes_the_best_that_counts(void **state)
+{
+	struct write_count *wc;
+
+	assert_int_equal(write_count_new(RUNG_AUTO, 10, &wc), 0);
+	for (enum rung r = RUNG_VFS; r < RUNG_OFF; r++) {
+		if (r < write_count_rung(wc))
+			assert_non_null(write_count_refusal(wc, r));
+		else
+			assert_null(write_count_refusal(wc, r));
+	}
+	print_message("# auto: %s\n", rung_name(write_count_rung(wc)));
+	write_count_free(wc);
+}
+
+static const struct proof proofs[] = {
+#define PROOF(f)                   \
+	{                          \
+#f, f, false, true \
+	}
+	PROOF(every_way_of_a_rung_counts),   PROOF(slots_are_reused_and_start_at_zero),
+	PROOF(full_table_says_so),           PROOF(split_overlay_has_no_counter),
+	PROOF(many_files_are_counted_apart),
+};
+
+int main(void)
+{
+	static struct world world;
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	world_init(&world);
+	world_add(&world, "off_counts_nothing", off_counts_nothing, (struct place){});
+	world_add(&world, "auto_takes_the_best_that_counts", auto_takes_the_best_that_counts,
+		  (struct place){});
+	return world_run(&world, "write_slots", proofs, ARRAY_SIZE(proofs));
+}
