@@ -276,7 +276,7 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 	if (room < READ_MIN || batch_full(b))
 		return 0;
 	*ret_outcome = READ_END;
-	want = MIN(MAX(grant, (size_t)READ_MIN), room);
+	want = grant < READ_MIN ? READ_MIN : MIN(grant, room);
 	if (still_torn(r, f, base, room)) {
 		f->size = f->offset + f->torn;
 		f->probe = false;

@@ -444,12 +444,17 @@ void files_release(struct files *fs, struct file *f)
 	list_del(&f->in_chain);
 	if (c->live == f)
 		c->live = NULL;
-	if (c->members == 1)
-		fs->hooks.ended(fs->hooks.ctx, c);
 	f->released = true;
 	close_fd(&f->fd);
 	if (!f->inflight)
 		files_put(fs, f);
+}
+
+static void put_chain(struct files *fs, struct chain *c)
+{
+	if (c->members == 1)
+		fs->hooks.ended(fs->hooks.ctx, c);
+	chain_put(&fs->chains, c);
 }
 
 void files_put(struct files *fs, struct file *f)
@@ -458,7 +463,7 @@ void files_put(struct files *fs, struct file *f)
 		return;
 	if (!f->released)
 		return;
-	chain_put(&fs->chains, f->chain);
+	put_chain(fs, f->chain);
 	file_free(f);
 }
 

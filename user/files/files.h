@@ -24,7 +24,7 @@ struct files_hooks {
 	void (*look)(void *ctx, struct file *f);
 	/* It leaves the tables: take back what opened gave. */
 	void (*released)(void *ctx, struct file *f);
-	/* A container's log has no file left: emit what its joins still hold. */
+	/* A container's log has no file left and is about to be freed. */
 	void (*ended)(void *ctx, struct chain *c);
 };
 

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All sinks as one: a pool of batches, the batch being filled, and what the sinks have
+ * acknowledged.
+ *
+ * A batch is handed to every sink at once and comes home when the last of them has acknowledged it.
+ * When all are out the pool is dry: the caller stops reading, and the files on disk are the buffer.
+ * Belongs to the event loop; only acknowledging happens on the sinks' threads.
+ */
+#ifndef OUTPUT_OUTLET_H
+#define OUTPUT_OUTLET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "output/encode.h"
+
+struct batch;
+struct outlet;
+struct sink;
+struct span;
+
+struct outlet_options {
+	char *const *specs; /* sinks, as sink_new takes them */
+	size_t n_specs;
+	enum encode_format format;
+	unsigned batches;
+	size_t batch_bytes, longest_line;
+};
+
+/* One line in the log for a sink that cannot be opened; then its -errno. */
+int outlet_new(const struct outlet_options *options, struct outlet **ret_outlet);
+void outlet_free(struct outlet *o); /* after outlet_stop returned true */
+
+/* The batch to fill; NULL: the pool is dry. */
+struct batch *outlet_batch(struct outlet *o);
+/* Gives the batch being filled to the sinks, if it holds anything. */
+void outlet_hand_on(struct outlet *o);
+/* When its first record was put in; 0: nothing is waiting. */
+int64_t outlet_waiting_since(const struct outlet *o);
+
+/* Takes back what was acknowledged: each span of it is shown to on_span, in no order between
+ * batches. */
+void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span *s, bool delivered),
+		 void *ctx);
+/* Readable when an acknowledgement came after outlet_want_ack. */
+int outlet_fd(const struct outlet *o);
+/* Call before waiting for a batch to come home; true when one already has. */
+bool outlet_want_ack(struct outlet *o);
+/* No batch is out and none holds anything. */
+bool outlet_idle(const struct outlet *o);
+/* -errno of the first sink that failed for good, 0: none did. */
+int outlet_failed(const struct outlet *o);
+
+/* Delivers what was handed on. False when that took longer: then the process must exit without
+ * outlet_free. */
+bool outlet_stop(struct outlet *o, int timeout_ms);
+size_t outlet_sinks(const struct outlet *o);
+const struct sink *outlet_sink(const struct outlet *o, size_t i);
+
+#endif
