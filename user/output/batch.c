@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The arena is page-aligned, so that what only a rare long line has touched (everything behind
+ * fill_bytes) goes back to the system when the batch is reset: otherwise each batch of the pool
+ * would in time hold the longest line it ever saw.
+ */
+#include "output/batch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "event/source.h"
+
+#define PAGE 4096
+
+int batch_new(size_t fill_bytes, size_t longest_line, struct batch **ret_batch)
+{
+	size_t cap = (fill_bytes + longest_line + PAGE - 1) / PAGE * PAGE;
+	struct batch *b;
+
+	if (cap < fill_bytes || cap < longest_line)
+		return -ENOMEM;
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return -ENOMEM;
+	b->arena = aligned_alloc(PAGE, cap);
+	if (!b->arena) {
+		free(b);
+		return -ENOMEM;
+	}
+	b->fill_bytes = fill_bytes;
+	b->cap = cap;
+	*ret_batch = b;
+	return 0;
+}
+
+void batch_free(struct batch *b)
+{
+	if (!b)
+		return;
+	batch_reset(b);
+	free(b->arena);
+	free(b);
+}
+
+void batch_reset(struct batch *b)
+{
+	size_t keep = (b->fill_bytes + PAGE - 1) / PAGE * PAGE;
+
+	for (uint32_t i = 0; i < b->n_spans; i++)
+		source_unref(b->spans[i].source);
+	while (b->extra) {
+		struct batch_extra *next = b->extra->next;
+
+		free(b->extra);
+		b->extra = next;
+	}
+	/* Advice only: where it is refused the pages stay. */
+	if (b->used > keep)
+		madvise(b->arena + keep, b->cap - keep, MADV_DONTNEED);
+	b->extra_bytes = 0;
+	b->used = 0;
+	b->n_records = 0;
+	b->n_spans = 0;
+	b->first_ns = 0;
+}
+
+bool batch_full(const struct batch *b)
+{
+	return b->used >= b->fill_bytes || b->extra_bytes >= b->fill_bytes ||
+	       b->n_records == BATCH_RECORDS || b->n_spans == BATCH_SPANS;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Text -> the inside of a JSON string (RFC 8259), as encode.h describes. Two versions of the same
+ * function, so that a test can hold the fast one against the plain one.
+ */
+#ifndef OUTPUT_ESCAPE_H
+#define OUTPUT_ESCAPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What out must have room for; a little beyond the result may be overwritten. */
+#define ESCAPE_ROOM(len) ((len)*6 + 64)
+
+/* Returns the end of what was written. *ret_invalid: some of it was not UTF-8. text may be NULL
+ * when len is 0. Reads nothing outside [text, text + len). */
+char *escape_json(char *out, const char *text, size_t len, bool *ret_invalid);
+char *escape_json_plain(char *out, const char *text, size_t len, bool *ret_invalid);
+
+#endif

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The thread, the queue and the patience of a sink; what it writes and how is its ops'.
+ *
+ *          sink_put                          on_ack(true)
+ *   ----> [ ring of batches ] --> begin, step, step, … -----> next batch
+ *                                   | passing error      | permanent error
+ *                                   v                    v
+ *                            wait, step again      failed: on_fail once,
+ *                                                  every batch on_ack(false)
+ *
+ * The ring cannot overflow: there are only as many batches as the pool has.
+ *
+ * Stopping: what was put is still delivered, and waits for a retry become short, since the disk
+ * may have room again. When the time is over the thread may sit in a write that nobody can end, so
+ * it is left behind: sink_stop marks the sink abandoned, and a thread that comes back after that
+ * calls nobody. sink_stop waits for a callback that is just running, so that none ever runs after
+ * it has returned. Rejected: pthread_cancel (would stop in the middle of anything).
+ */
+#include "output/sink.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "output/batch.h"
+#include "output/sink_ops.h"
+
+#define RETRY_MIN_MS 100u
+#define RETRY_MAX_MS 5000u
+#define LOG_EVERY_NS (10 * NS_PER_SEC)
+
+struct sink {
+	char *name;
+	const struct sink_ops *ops;
+	void *self;
+	struct sink_options options;
+	pthread_t thread;
+	bool started;
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake;   /* for the thread: put, stop */
+	pthread_cond_t change; /* for sink_stop: ended, callback over */
+	/* Under the lock: */
+	struct batch **ring; /* options.queue_max */
+	unsigned first, count;
+	bool stopping, abandoned, ended, calling;
+	struct sink_stats stats;
+
+	/* The thread's own: */
+	int failed; /* -errno, 0 while it works */
+	unsigned retry_ms, seed;
+	struct log_limit retry_log;
+};
+
+static bool error_passes(int err)
+{
+	return err == -ENOSPC || err == -EDQUOT || err == -EIO || err == -EAGAIN || err == -EINTR ||
+	       err == -ENOMEM;
+}
+
+static struct timespec time_after_ms(int64_t ms)
+{
+	int64_t ns = clock_now_ns() + ms * NS_PER_MS;
+
+	return (struct timespec){.tv_sec = ns / NS_PER_SEC, .tv_nsec = ns % NS_PER_SEC};
+}
+
+/* Waits until a batch is there; NULL when the thread is to end. */
+static struct batch *sink_take(struct sink *s)
+{
+	struct batch *b = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->count && !s->stopping)
+		pthread_cond_wait(&s->wake, &s->lock);
+	if (s->count && !s->abandoned) {
+		b = s->ring[s->first];
+		s->first = (s->first + 1) % s->options.queue_max;
+		s->count--;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return b;
+}
+
+/* Brackets a callback: false when nobody is there any more to be called. */
+static bool sink_call_begin(struct sink *s)
+{
+	bool go;
+
+	pthread_mutex_lock(&s->lock);
+	go = !s->abandoned;
+	s->calling = go;
+	pthread_mutex_unlock(&s->lock);
+	return go;
+}
+
+static void sink_call_end(struct sink *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->calling = false;
+	pthread_cond_broadcast(&s->change);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Adds up what was done; false when the sink was abandoned meanwhile. */
+static bool sink_count(struct sink *s, const struct sink_stats *done)
+{
+	bool go;
+
+	pthread_mutex_lock(&s->lock);
+	s->stats.batches += done->batches;
+	s->stats.records += done->records;
+	s->stats.bytes += done->bytes;
+	s->stats.invalid_records += done->invalid_records;
+	s->stats.retries += done->retries;
+	go = !s->abandoned;
+	pthread_mutex_unlock(&s->lock);
+	return go;
+}
+
+/* Half of the wait is fixed and half by chance, so that sinks that failed together part. */
+static void sink_wait_retry(struct sink *s, int err)
+{
+	unsigned ms;
+	struct timespec until;
+	bool was_stopping;
+
+	s->retry_ms = s->retry_ms ? MIN(s->retry_ms * 2, RETRY_MAX_MS) : RETRY_MIN_MS * 2;
+	ms = s->retry_ms / 2 + (unsigned)rand_r(&s->seed) % (s->retry_ms / 2 + 1);
+	if (log_allow(&s->retry_log, LOG_EVERY_NS))
+		log_warn(err, "sink %s: %s, retrying in %u ms", s->name, strerror(-err), ms);
+	pthread_mutex_lock(&s->lock);
+	was_stopping = s->stopping;
+	until = time_after_ms(was_stopping ? RETRY_MIN_MS : ms);
+	/* The beginning of the stop ends the wait, as does its end; a batch put does not. */
+	while (s->stopping == was_stopping && !s->abandoned)
+		if (pthread_cond_timedwait(&s->wake, &s->lock, &until) == ETIMEDOUT)
+			break;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* 0, or the -errno it failed with for good; 1: abandoned. */
+static int sink_deliver(struct sink *s, const struct batch *b)
+{
+	int r;
+
+	s->ops->begin(s->self, b);
+	for (;;) {
+		struct sink_stats done = {0};
+
+		r = s->ops->step(s->self, &done);
+		done.retries = r < 0 && error_passes(r);
+		done.batches = r == 0;
+		if (!sink_count(s, &done))
+			return 1;
+		if (s->retry_ms && done.bytes) {
+			log_info("sink %s: works again", s->name);
+			s->retry_ms = 0;
+		}
+		if (r == 0 || (r < 0 && !error_passes(r)))
+			return r;
+		if (r < 0)
+			sink_wait_retry(s, r);
+	}
+}
+
+static void sink_fail(struct sink *s, int err)
+{
+	s->failed = err;
+	log_err(err, "sink %s: %s, no more is delivered to it", s->name, strerror(-err));
+	if (!s->options.on_fail || !sink_call_begin(s))
+		return;
+	s->options.on_fail(s->options.ctx, s, err);
+	sink_call_end(s);
+}
+
+static void *sink_run(void *arg)
+{
+	struct sink *s = arg;
+	struct batch *b;
+
+	while ((b = sink_take(s))) {
+		int r = s->failed ? s->failed : sink_deliver(s, b);
+
+		if (r < 0 && !s->failed)
+			sink_fail(s, r);
+		if (r > 0 || !sink_call_begin(s))
+			break;
+		s->options.on_ack(s->options.ctx, s, b, r == 0);
+		sink_call_end(s);
+	}
+	pthread_mutex_lock(&s->lock);
+	s->ended = true;
+	pthread_cond_broadcast(&s->change);
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+static int sink_init_locks(struct sink *s)
+{
+	pthread_condattr_t attr;
+	int r = pthread_condattr_init(&attr);
+
+	if (r)
+		return -r;
+	r = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	if (!r)
+		r = pthread_mutex_init(&s->lock, NULL);
+	if (!r)
+		r = pthread_cond_init(&s->wake, &attr);
+	if (!r)
+		r = pthread_cond_init(&s->change, &attr);
+	pthread_condattr_destroy(&attr);
+	return -r;
+}
+
+/* Signals are the event loop's: the thread blocks them all. */
+static int sink_start(struct sink *s)
+{
+	sigset_t all, before;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&s->thread, NULL, sink_run, s);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	s->started = r == 0;
+	return -r;
+}
+
+static void sink_drop(struct sink **s)
+{
+	sink_free(*s);
+}
+
+int sink_new(const char *spec, const struct sink_options *options, struct sink **ret_sink)
+{
+	_cleanup_(sink_drop) struct sink *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	assert(options->on_ack && options->queue_max);
+	s->options = *options;
+	s->seed = (unsigned)clock_now_ns();
+	r = sink_init_locks(s);
+	if (r < 0)
+		return r;
+	s->name = strdup(spec);
+	s->ring = calloc(options->queue_max, sizeof(struct batch *));
+	if (!s->name || !s->ring)
+		return -ENOMEM;
+	r = sink_stream_ops.open(spec, options->format, &s->self);
+	if (r < 0)
+		return r;
+	s->ops = &sink_stream_ops;
+	r = sink_start(s);
+	if (r < 0)
+		return r;
+	*ret_sink = take_ptr(s);
+	return 0;
+}
+
+void sink_put(struct sink *s, struct batch *b)
+{
+	pthread_mutex_lock(&s->lock);
+	assert(s->count < s->options.queue_max && !s->stopping);
+	s->ring[(s->first + s->count++) % s->options.queue_max] = b;
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool sink_stop(struct sink *s, int timeout_ms)
+{
+	struct timespec until = time_after_ms(timeout_ms);
+	bool ended;
+
+	pthread_mutex_lock(&s->lock);
+	s->stopping = true;
+	pthread_cond_broadcast(&s->wake);
+	while (!s->ended)
+		if (pthread_cond_timedwait(&s->change, &s->lock, &until) == ETIMEDOUT)
+			break;
+	s->abandoned = !s->ended;
+	pthread_cond_broadcast(&s->wake);
+	while (s->calling)
+		pthread_cond_wait(&s->change, &s->lock);
+	ended = !s->abandoned;
+	pthread_mutex_unlock(&s->lock);
+	if (s->started) {
+		if (ended)
+			pthread_join(s->thread, NULL);
+		else
+			pthread_detach(s->thread);
+		s->started = false;
+	}
+	return ended;
+}
+
+void sink_free(struct sink *s)
+{
+	if (!s)
+		return;
+	/* With its thread still in it, it is better leaked. */
+	if (s->abandoned || (s->started && !sink_stop(s, 1000)))
+		return;
+	if (s->self)
+		s->ops->close(s->self);
+	pthread_cond_destroy(&s->wake);
+	pthread_cond_destroy(&s->change);
+	pthread_mutex_destroy(&s->lock);
+	free(s->ring);
+	free(s->name);
+	free(s);
+}
+
+const char *sink_name(const struct sink *s)
+{
+	return s->name;
+}
+
+void sink_stats(const struct sink *s, struct sink_stats *ret_stats)
+{
+	/* The lock is no part of what the caller sees as constant. */
+	pthread_mutex_t *lock = (pthread_mutex_t *)&s->lock;
+
+	pthread_mutex_lock(lock);
+	*ret_stats = s->stats;
+	pthread_mutex_unlock(lock);
+}
+
+bool sink_inode(const struct sink *s, dev_t *ret_dev, ino_t *ret_ino)
+{
+	return s->ops->inode(s->self, ret_dev, ret_ino);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a kind of sink does, called by sink.c on the sink's thread (open, inode and close: on the
+ * caller's). The kind knows how to encode and write; when to try again, whom to tell and what to do
+ * at the end is sink.c's.
+ */
+#ifndef OUTPUT_SINK_OPS_H
+#define OUTPUT_SINK_OPS_H
+
+#include "output/sink.h"
+
+struct sink_ops {
+	/* 0, -EINVAL (spec is not of this kind) or the -errno of opening it. */
+	int (*open)(const char *spec, enum encode_format format, void **ret_self);
+	void (*close)(void *self);
+	/* A new batch is to be delivered, from its beginning. */
+	void (*begin)(void *self, const struct batch *b);
+	/*
+	 * Delivers some more of it: 1 there is more to do, 0 all of it is delivered, -errno. Keeps
+	 * its place, so that calling again after an error goes on behind the last byte that was
+	 * accepted. What was done is added to *stats. May block in the write, but not to wait for
+	 * something (at most 100 ms), so that sink_stop is noticed.
+	 */
+	int (*step)(void *self, struct sink_stats *stats);
+	bool (*inode)(const void *self, dev_t *ret_dev, ino_t *ret_ino);
+};
+
+extern const struct sink_ops sink_stream_ops;
+
+#endif
