@@ -168,13 +168,10 @@ void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span 
 		 void *ctx)
 {
 	struct batch *list, *next;
-	uint64_t ignored;
 	bool delivered;
 
 	if (!atomic_exchange(&o->any, false))
 		return;
-	if (eventfd_read(o->fd, &ignored) < 0)
-		ignored = 0;
 	pthread_mutex_lock(&o->lock);
 	list = take_ptr(o->acked);
 	pthread_mutex_unlock(&o->lock);
@@ -195,6 +192,13 @@ void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span 
 int outlet_fd(const struct outlet *o)
 {
 	return o->fd;
+}
+
+void outlet_clear(struct outlet *o)
+{
+	eventfd_t ignored;
+
+	eventfd_read(o->fd, &ignored);
 }
 
 bool outlet_want_ack(struct outlet *o)

@@ -46,6 +46,7 @@ void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span 
 		 void *ctx);
 /* Readable when an acknowledgement came after outlet_want_ack. */
 int outlet_fd(const struct outlet *o);
+void outlet_clear(struct outlet *o); /* it was readable: make it quiet again */
 /* Call before waiting for a batch to come home; true when one already has. */
 bool outlet_want_ack(struct outlet *o);
 /* No batch is out and none holds anything. */

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The event loop. It waits in one ppoll for three descriptors (the event queue's timer, the sinks'
+ * acknowledgements, signals) and a timeout. No epoll, no timer descriptors: with three descriptors
+ * and deadlines that change every turn, that would be more system calls for nothing.
+ */
+#include "collector.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "collector_impl.h"
+#include "config.h"
+#include "event/event.h"
+#include "event/event_queue.h"
+#include "files/files.h"
+#include "output/outlet.h"
+#include "output/sink.h"
+#include "watch/tree.h"
+#include "watch/watch.h"
+
+#define EVENTS_MAX 8192
+#define SWEEP_NS   NS_PER_SEC
+
+static int on_flush(void *ctx, struct event *events, size_t n)
+{
+	struct collector *c = ctx;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct event *e = &events[i];
+		struct file *f;
+
+		if (e->type == EVENT_CONTROL && e->action & CONTROL_OVERFLOW) {
+			files_verify(c->files);
+			tree_rescan(c->tree);
+			continue;
+		}
+		if (e->type != EVENT_FILE || tree_event(c->tree, e))
+			continue;
+		f = files_by_wd(c->files, e->watch);
+		if (f && e->action & FILE_UNWATCHED)
+			files_set_wd(c->files, f, -1);
+		if (f)
+			collector_touched(c, f);
+	}
+	return 0;
+}
+
+/* Signals are blocked before the first thread starts, and read from a descriptor. */
+static int open_signals(struct collector *c)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGIO, SIG_IGN); /* a broken lease, see file_writers */
+	c->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return c->signal_fd < 0 ? -errno : 0;
+}
+
+static void exclude_fd(struct collector *c, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		files_exclude(c->files, (struct file_id){st.st_dev, st.st_ino});
+}
+
+/* hotdrain never feeds on its own log, nor on what it writes. */
+static void exclude_own(struct collector *c)
+{
+	exclude_fd(c, STDOUT_FILENO);
+	exclude_fd(c, STDERR_FILENO);
+	for (size_t i = 0; i < outlet_sinks(c->outlet); i++) {
+		dev_t dev;
+		ino_t ino;
+
+		if (sink_inode(outlet_sink(c->outlet, i), &dev, &ino))
+			files_exclude(c->files, (struct file_id){dev, ino});
+	}
+	if (c->cfg->own_pod_uid)
+		files_exclude_uid(c->files, c->cfg->own_pod_uid);
+}
+
+static void say_rung(const struct collector *c)
+{
+	static const enum rung rungs[] = {RUNG_VFS, RUNG_KPROBE, RUNG_SYSCALL};
+	enum rung rung = write_count_rung(c->counts);
+
+	for (size_t i = 0; i < ARRAY_SIZE(rungs); i++) {
+		const char *why = write_count_refusal(c->counts, rungs[i]);
+
+		if (why)
+			log_info("bpf: rung %s refused: %s", rung_name(rungs[i]), why);
+	}
+	if (rung == RUNG_OFF && c->cfg->bpf != RUNG_OFF)
+		log_warn(0, "bpf: no rung attaches, running on file sizes");
+	else
+		log_info("bpf: rung %s", rung_name(rung));
+}
+
+static int open_rooms(struct collector *c)
+{
+	const struct config *cfg = c->cfg;
+	struct event_queue_options events = {
+		.capacity = EVENTS_MAX, .ctx = c, .on_flush = on_flush};
+	struct outlet_options out = {.specs = cfg->sinks.items,
+				     .n_specs = cfg->sinks.n,
+				     .format = cfg->format,
+				     .batches = cfg->batches,
+				     .batch_bytes = cfg->batch_bytes,
+				     .longest_line =
+					     reader_longest_line((uint32_t)cfg->line_max_bytes)};
+	struct files_hooks file_hooks = collector_file_hooks(c);
+	struct tree_hooks tree_hooks = collector_tree_hooks(c);
+	int r;
+
+	if ((r = open_signals(c)) < 0 || (r = event_queue_new(&events, &c->queue)) < 0 ||
+	    (r = watch_new(c->queue, &c->watch)) < 0 || (r = files_new(&file_hooks, &c->files)) < 0)
+		return log_err(r, "start: %s", strerror(-r));
+	r = tree_new(c->watch, cfg->roots.items, cfg->roots.n, cfg->link_roots.items,
+		     cfg->link_roots.n, &tree_hooks, &c->tree);
+	if (r < 0)
+		return r;
+	r = outlet_new(&out, &c->outlet);
+	if (r < 0)
+		return r;
+	r = write_count_new(cfg->bpf, cfg->files_max, &c->counts);
+	if (r < 0)
+		return log_err(r, "bpf: %s", strerror(-r));
+	exclude_own(c);
+	return 0;
+}
+
+int collector_new(const struct config *cfg, struct collector **ret_collector)
+{
+	struct collector *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->cfg = cfg;
+	c->signal_fd = -1;
+	list_init(&c->hot);
+	list_init(&c->slow);
+	c->joins = (struct join_budget){.max_bytes = cfg->join_max_bytes,
+					.line_max = (uint32_t)cfg->line_max_bytes};
+	c->reader = (struct reader){.format = cfg->decode,
+				    .line_max = (uint32_t)cfg->line_max_bytes,
+				    .budget = &c->joins};
+	c->limits = (struct heat_limits){.rotate_bytes = cfg->rotate_size_bytes,
+					 .rotate_files = cfg->rotate_files};
+	r = open_rooms(c);
+	if (r < 0) {
+		collector_free(c);
+		return r;
+	}
+	*ret_collector = c;
+	return 0;
+}
+
+void collector_free(struct collector *c)
+{
+	if (!c)
+		return;
+	if (c->queue)
+		event_queue_cancel(c->queue);
+	if (c->outlet && outlet_stop(c->outlet, 1000))
+		outlet_free(c->outlet);
+	files_free(c->files);
+	tree_free(c->tree);
+	watch_free(c->watch);
+	event_queue_free(c->queue);
+	write_count_free(c->counts);
+	close_fd(&c->signal_fd);
+	free(c->claims);
+	free(c->scratch);
+	free(c);
+}
+
+static void take_signals(struct collector *c)
+{
+	struct signalfd_siginfo si;
+
+	while (read(c->signal_fd, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGUSR1)
+			collector_state(c);
+		else
+			c->stop = true;
+	}
+}
+
+/* When the loop must go round although nothing happens. */
+static int64_t next_deadline(const struct collector *c, bool more)
+{
+	int64_t at = MIN(c->sweep_ns, c->tree_ns), waiting = outlet_waiting_since(c->outlet);
+
+	if (more && !c->blocked)
+		return 0;
+	if (waiting)
+		at = MIN(at, waiting + c->cfg->linger_ns);
+	if (list_linked(&c->hot))
+		at = MIN(at, c->look_ns);
+	else if (list_linked(&c->slow))
+		at = MIN(at, c->slow_ns);
+	if (c->cfg->exit_when_idle_ns >= 0 && !list_linked(&c->hot))
+		at = MIN(at, c->active_ns + c->cfg->exit_when_idle_ns);
+	return at;
+}
+
+static void wait_for_work(struct collector *c, bool more)
+{
+	struct pollfd fds[] = {{event_queue_fd(c->queue), POLLIN, 0},
+			       {outlet_fd(c->outlet), POLLIN, 0},
+			       {c->signal_fd, POLLIN, 0}};
+	int64_t deadline = next_deadline(c, more), ns;
+	struct timespec timeout = {0};
+
+	if (deadline && !(c->blocked && outlet_want_ack(c->outlet))) {
+		ns = MAX(deadline - clock_now_ns(), INT64_C(0));
+		timeout = (struct timespec){ns / NS_PER_SEC, ns % NS_PER_SEC};
+	}
+	if (ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL) <= 0)
+		return;
+	if (fds[2].revents)
+		take_signals(c);
+	if (fds[1].revents)
+		outlet_clear(c->outlet);
+	if (fds[0].revents)
+		event_queue_flush(c->queue);
+}
+
+static void slow_work(struct collector *c, int64_t now_ns)
+{
+	if (now_ns >= c->sweep_ns) {
+		collector_sweep(c);
+		c->sweep_ns = now_ns + SWEEP_NS;
+	}
+	if (now_ns >= c->tree_ns)
+		c->tree_ns = tree_turn(c->tree, now_ns);
+}
+
+/* Everything drained, handed on and acknowledged, and nothing new for exit_when_idle. */
+static bool is_idle(struct collector *c, int64_t now_ns)
+{
+	if (c->cfg->exit_when_idle_ns < 0 || now_ns - c->active_ns < c->cfg->exit_when_idle_ns)
+		return false;
+	list_for_each(l, next,
+		      &c->hot) if (file_dirty(container_of(l, struct file, in_hot))) return false;
+	return true;
+}
+
+static bool collector_turn(struct collector *c, bool more)
+{
+	int64_t now, waiting;
+
+	wait_for_work(c, more);
+	now = clock_now_ns();
+	collector_take_acks(c);
+	slow_work(c, now);
+	collector_look(c, now);
+	more = collector_drain(c, now);
+	waiting = outlet_waiting_since(c->outlet);
+	if (waiting && clock_now_ns() - waiting >= c->cfg->linger_ns)
+		outlet_hand_on(c->outlet);
+	c->failure = outlet_failed(c->outlet);
+	if (c->failure || (!more && is_idle(c, now)))
+		c->stop = true;
+	return more;
+}
+
+/* Delivers what was read. From here on a second signal ends the process at once. */
+static int finish(struct collector *c)
+{
+	int64_t timeout_ns = c->cfg->stop_timeout_ns;
+	bool idle = !c->failure && is_idle(c, clock_now_ns());
+	sigset_t set;
+
+	sigfillset(&set);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	if (c->failure)
+		return c->failure;
+	collector_flush_tails(c, idle, clock_now_ns() + timeout_ns);
+	outlet_hand_on(c->outlet);
+	if (!outlet_stop(c->outlet, (int)(timeout_ns / NS_PER_MS)))
+		return -ETIMEDOUT;
+	collector_take_acks(c);
+	return outlet_failed(c->outlet);
+}
+
+int collector_run(struct collector *c)
+{
+	bool more = true;
+	int r;
+
+	say_rung(c);
+	c->start_ns = c->active_ns = clock_now_ns();
+	files_start(c->files, c->cfg->start == CONFIG_START_END);
+	tree_scan(c->tree);
+	files_started(c->files);
+	while (!c->stop)
+		more = collector_turn(c, more);
+	r = finish(c);
+	collector_summary(c);
+	if (r == -ETIMEDOUT)
+		log_err(r, "a sink did not take everything in time");
+	return r;
+}

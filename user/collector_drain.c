@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One turn: look at the hot files' counters (at most once a tick), let heat/priority say who is
+ * first, and read into batches until the turn's budget is spent, nothing is left or the pool is
+ * dry.
+ *
+ * A turn is short (a megabyte, about a millisecond) so that events, above all new names, are never
+ * kept waiting: a rotated file can only be held if it was opened in time.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "collector_impl.h"
+#include "config.h"
+#include "event/source.h"
+#include "files/files.h"
+#include "output/batch.h"
+#include "output/outlet.h"
+
+#define TURN_BYTES    ((size_t)1 << 20)
+#define QUANTUM_BYTES ((size_t)64 << 10)
+#define SLOW_NS       (250 * NS_PER_MS)
+
+static void look_at_hot(struct collector *c, struct file *f, int64_t now_ns)
+{
+	heat_look(c->counts, f, now_ns);
+	if (file_dirty(f)) {
+		if (!f->dirty_ns)
+			f->dirty_ns = f->served_ns = now_ns;
+		return;
+	}
+	f->dirty_ns = 0;
+	if (f->displaced)
+		collector_close_displaced(c, f, now_ns);
+	else if (now_ns - f->changed_ns >= c->cfg->hot_quiet_ns)
+		collector_cool_down(c, f, now_ns);
+}
+
+void collector_look(struct collector *c, int64_t now_ns)
+{
+	if (now_ns < c->look_ns)
+		return;
+	c->look_ns = now_ns + c->cfg->tick_ns;
+	list_for_each(l, next, &c->hot)
+		look_at_hot(c, container_of(l, struct file, in_hot), now_ns);
+	if (now_ns < c->slow_ns)
+		return;
+	c->slow_ns = now_ns + SLOW_NS;
+	list_for_each(l, next, &c->slow)
+	{
+		struct file *f = container_of(l, struct file, in_hot);
+
+		heat_look(c->counts, f, now_ns);
+		if (file_dirty(f) || f->displaced) {
+			list_del(l);
+			list_add_tail(&c->hot, l);
+			c->look_ns = 0;
+		}
+	}
+}
+
+/* Room for one more claim and for the two orders of all of them. */
+static bool claims_room(struct collector *c)
+{
+	size_t max = c->max_claims ? c->max_claims * 2 : 256;
+	struct claim *claims;
+	struct claim **scratch;
+
+	if (c->n_claims < c->max_claims)
+		return true;
+	claims = realloc(c->claims, max * sizeof(*claims));
+	if (!claims)
+		return false;
+	c->claims = claims;
+	scratch = realloc(c->scratch, 2 * max * sizeof(*scratch));
+	if (!scratch)
+		return false;
+	c->scratch = scratch;
+	c->max_claims = max;
+	return true;
+}
+
+static void collect_claims(struct collector *c)
+{
+	c->n_claims = 0;
+	list_for_each(l, next, &c->hot)
+	{
+		struct file *f = container_of(l, struct file, in_hot);
+
+		if (!file_dirty(f) || !file_eligible(f))
+			continue;
+		if (!claims_room(c))
+			return; /* those that fit are served, the rest in a later turn */
+		heat_claim(f, &c->limits, &c->claims[c->n_claims++]);
+	}
+}
+
+/* Reads one grant. False: the pool is dry. */
+static bool serve(struct collector *c, struct priority *p, struct claim *claim, size_t grant,
+		  int64_t now_ns)
+{
+	struct batch *b = outlet_batch(c->outlet);
+	struct file *f = claim->owner;
+	enum read_outcome outcome;
+	bool empty;
+	size_t bytes;
+	int r;
+
+	if (!b)
+		return false;
+	empty = b->n_spans == 0;
+	r = reader_read(&c->reader, f, b, grant, &outcome, &bytes);
+	if (r < 0) {
+		if (log_allow(&c->read_limit, 10 * NS_PER_SEC))
+			log_warn(0, "%s: %s, retrying", f->source->path, strerror(-r));
+		f->probe = false;
+		outcome = READ_END;
+	}
+	if (bytes) {
+		c->active_ns = now_ns;
+		f->served_ns = now_ns;
+	}
+	if (outcome == READ_FULL)
+		outlet_hand_on(c->outlet);
+	if (outcome == READ_END)
+		f->dirty_ns = 0;
+	priority_served(p, claim, bytes,
+			outcome == READ_END || (outcome == READ_FULL && empty && !bytes), now_ns);
+	return true;
+}
+
+bool collector_drain(struct collector *c, int64_t now_ns)
+{
+	struct priority p;
+	struct claim *claim;
+	size_t grant;
+
+	collect_claims(c);
+	if (!c->n_claims)
+		return false;
+	c->blocked = !outlet_batch(c->outlet);
+	if (c->blocked) {
+		c->blocked_turns++;
+		return true;
+	}
+	priority_begin(&p, (enum order)c->cfg->order, &c->shares, c->claims, c->n_claims,
+		       c->scratch, TURN_BYTES, QUANTUM_BYTES);
+	while ((claim = priority_next(&p, &grant))) {
+		c->blocked = !serve(c, &p, claim, grant, now_ns);
+		if (c->blocked)
+			return true;
+	}
+	for (size_t i = 0; i < c->n_claims; i++)
+		if (!c->claims[i].done)
+			return true;
+	return false;
+}
+
+static void span_acked(void *ctx, const struct span *s, bool delivered)
+{
+	struct collector *c = ctx;
+	struct file *f = s->file;
+
+	if (delivered) {
+		f->acked = s->end_offset;
+		f->chain->tally.delivered_bytes += s->read_bytes;
+		f->chain->tally.records += s->count;
+	}
+	files_put(c->files, f);
+}
+
+void collector_take_acks(struct collector *c)
+{
+	outlet_acks(c->outlet, span_acked, c);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of the collector share; nobody else includes this. */
+#ifndef COLLECTOR_IMPL_H
+#define COLLECTOR_IMPL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "drain/join.h"
+#include "drain/reader.h"
+#include "files/file.h"
+#include "heat/heat.h"
+#include "heat/priority.h"
+#include "heat/write_count.h"
+
+struct config;
+struct event_queue;
+struct files;
+struct outlet;
+struct tree;
+struct watch;
+
+struct collector {
+	const struct config *cfg;
+	struct event_queue *queue;
+	struct watch *watch;
+	struct tree *tree;
+	struct files *files;
+	struct write_count *counts;
+	struct outlet *outlet;
+	struct join_budget joins;
+	struct reader reader;
+	struct heat_limits limits;
+
+	struct list hot;  /* polled each tick */
+	struct list slow; /* got no watch: polled a few times a second */
+	struct claim *claims;
+	struct claim **scratch;
+	size_t n_claims, max_claims;
+	struct priority_shares shares;
+
+	int signal_fd;
+	int64_t look_ns, slow_ns, sweep_ns, tree_ns; /* when next */
+	int64_t active_ns; /* when something was last found, read or written */
+	int64_t start_ns;
+	bool stop, blocked;
+	int failure;        /* -errno that ends it */
+	struct tally ended; /* of the containers that are gone */
+	uint64_t blocked_turns, unwatchable;
+	struct log_limit read_limit;
+};
+
+/* collector_files.c: what happens to files, from being found to being released */
+struct files_hooks collector_file_hooks(struct collector *c);
+struct tree_hooks collector_tree_hooks(struct collector *c);
+void collector_touched(struct collector *c, struct file *f);
+void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns);
+/* A displaced file that is drained as far as we know: is it at its end? */
+void collector_close_displaced(struct collector *c, struct file *f, int64_t now_ns);
+void collector_sweep(struct collector *c);
+/* Emits what will not be continued: torn tails (tails) and partials, waiting for batches until
+ * deadline_ns. */
+void collector_flush_tails(struct collector *c, bool tails, int64_t deadline_ns);
+
+/* collector_drain.c: who is read, and how much */
+/* True when there is more to read right now. */
+bool collector_drain(struct collector *c, int64_t now_ns);
+void collector_look(struct collector *c, int64_t now_ns);
+void collector_take_acks(struct collector *c);
+
+/* collector_report.c */
+void collector_summary(struct collector *c);
+void collector_state(struct collector *c);
+void collector_tally(struct collector *c, struct tally *ret_tally);
+void tally_add(struct tally *to, const struct tally *from);
+
+#endif

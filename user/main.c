@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "cli/doctor.h"
+#include "collector.h"
+#include "config.h"
+
+#define EXIT_USER 2 /* the user's: a flag, a key, a path */
+
+static int run_main(int argc, char **argv)
+{
+	_cleanup_(config_done) struct config cfg = {0};
+	struct collector *c;
+	int r = config_parse(argc, argv, &cfg);
+
+	if (r != 0)
+		return r < 0 ? EXIT_USER : 0;
+	log_set_level(cfg.log_level);
+	r = collector_new(&cfg, &c);
+	if (r < 0)
+		return r == -ENOMEM ? 1 : EXIT_USER;
+	r = collector_run(c);
+	if (r == -ETIMEDOUT)
+		_exit(1);
+	collector_free(c);
+	return r < 0;
+}
+
+static const struct {
+	const char *name;
+	int (*main)(int argc, char **argv);
+	const char *help;
+} commands[] = {
+	{"run", run_main, "follow the logs and deliver every line"},
+	{"doctor", doctor_main, "say what this kernel and these privileges allow"},
+};
+
+static void usage(FILE *to)
+{
+	fprintf(to, "usage: hotdrain COMMAND [OPTION...]\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+	fprintf(to, "\n`hotdrain COMMAND --help` lists a command's options; --version prints the "
+		    "version.\n");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USER;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		usage(stdout);
+		return 0;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("hotdrain %s\n", VERSION);
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].main(argc - 1, argv + 1);
+	log_err(0, "unknown command '%s', expected run or doctor; see 'hotdrain --help'", argv[1]);
+	return EXIT_USER;
+}
