@@ -45,7 +45,7 @@ class Conmon:
         os.chmod(runtime, 0o755)
         with open(os.path.join(bundle, "command"), "w") as f:
             f.write("exec " + shlex.join(command) + "\n")
-        argv = [tool.find("conmon"), "--api-version", "1", "--sync", "-c", ident, "-u", ident, "-r", runtime, "-b", bundle,
+        argv = [tool.find("conmon"), "--api-version", "1", "-c", ident, "-u", ident, "-r", runtime, "-b", bundle,
                 "-p", os.path.join(self.dir, "pid"), "-P", os.path.join(self.dir, "conmon-pid"), "-l", "k8s-file:" + log,
                 "--exit-dir", self.dir, "--socket-dir-path", self.dir]
         argv += ["--log-size-max", str(size_max)] if size_max else []

@@ -66,5 +66,9 @@ def rotate_like_kubelet(log, reopen, stamp, keep=5):
         os.unlink(path)
     target = f"{log}.20261121-{stamp:06d}"
     os.rename(log, target)
-    reopen()
+    try:
+        reopen()
+    except RuntimeError:  # the container has just ended: the kubelet too gives the file its name back
+        os.rename(target, log)
+        return None
     return target
