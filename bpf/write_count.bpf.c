@@ -2,9 +2,9 @@
 /*
  * Counts writes per watched inode. Three rungs, of which user space loads and attaches one:
  *
- *   vfs      fexit on vfs_write and vfs_writev. Where vfs_writev has no BTF (it is static, and a
- *            compiler may have changed its arguments): do_writev and do_pwritev, its two callers,
- *            with the descriptor resolved here.
+ *   vfs      fexit on vfs_write and vfs_writev. The second is static: a compiler may have changed
+ *            its arguments (then it has no BTF) or inlined it into some callers (then user space
+ *            sees its test writes missing), and the next rung is taken.
  *   kprobe   entry of vfs_write and vfs_writev. No kretprobe: it loses most calls when many
  *            tasks write at once.
  *   syscall  exit of every system call; the five that write are picked out by number.
@@ -12,6 +12,9 @@
  * A call counts when it moved (kprobe: asked for) at least one byte. fexit programs read fields
  * directly, without bpf_probe_read_kernel, so that they also work under lockdown=confidentiality.
  * BPF_CMPXCHG wants Linux 5.12; older kernels refuse the load and work without counters.
+ *
+ * Rejected: fexit on do_writev and do_pwritev where vfs_writev cannot be had; Debian's 6.1 and 6.12
+ * inline do_pwritev into part of the system calls.
  */
 #include "vmlinux.h"
 
@@ -132,17 +135,6 @@ static __always_inline struct inode *fd_inode(struct task_struct *task, __u32 fd
 	return file ? READ(false, file, f_inode) : 0;
 }
 
-static __always_inline void write_count_fd(__u32 fd, __u32 rung, ssize_t ret)
-{
-	struct inode *inode;
-
-	if (ret <= 0)
-		return;
-	inode = fd_inode(bpf_get_current_task_btf(), fd);
-	if (inode)
-		write_count(inode, false, rung, ret);
-}
-
 SEC("?fexit/vfs_write")
 int BPF_PROG(fexit_vfs_write, struct file *file, const char *buf, size_t count, loff_t *pos,
 	     ssize_t ret)
@@ -156,22 +148,6 @@ int BPF_PROG(fexit_vfs_writev, struct file *file, const struct iovec *vec, long 
 	     loff_t *pos, rwf_t flags, ssize_t ret)
 {
 	write_count(file->f_inode, true, WRITE_RUNG_VFS, ret);
-	return 0;
-}
-
-SEC("?fexit/do_writev")
-int BPF_PROG(fexit_do_writev, long unsigned int fd, const struct iovec *vec, long unsigned int vlen,
-	     rwf_t flags, ssize_t ret)
-{
-	write_count_fd(fd, WRITE_RUNG_VFS, ret);
-	return 0;
-}
-
-SEC("?fexit/do_pwritev")
-int BPF_PROG(fexit_do_pwritev, long unsigned int fd, const struct iovec *vec,
-	     long unsigned int vlen, loff_t pos, rwf_t flags, ssize_t ret)
-{
-	write_count_fd(fd, WRITE_RUNG_VFS, ret);
 	return 0;
 }
 
@@ -232,13 +208,19 @@ int BPF_PROG(tp_sys_exit, struct pt_regs *regs, long ret)
 	long nr = syscall_number(regs);
 	bool native = 0 WRITE_CALLS(IS_CALL);
 	bool compat = 0 COMPAT_WRITE_CALLS(IS_CALL);
+	struct task_struct *task;
+	struct inode *inode;
 	bool is_compat;
 
 	if (ret <= 0 || !(native || compat))
 		return 0;
-	is_compat = task_compat(bpf_get_current_task_btf());
-	if (is_compat ? compat : native)
-		write_count_fd(syscall_fd(regs, is_compat), WRITE_RUNG_SYSCALL, ret);
+	task = bpf_get_current_task_btf();
+	is_compat = task_compat(task);
+	if (!(is_compat ? compat : native))
+		return 0;
+	inode = fd_inode(task, syscall_fd(regs, is_compat));
+	if (inode)
+		write_count(inode, false, WRITE_RUNG_SYSCALL, ret);
 	return 0;
 }
 

@@ -70,8 +70,6 @@ struct thread_info {
 
 struct pt_regs {
 	long unsigned int bx;
-	long unsigned int r8;
-	long unsigned int cx;
 	long unsigned int dx;
 	long unsigned int si;
 	long unsigned int di;

@@ -17,6 +17,7 @@
 #include <bpf/libbpf.h>
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,27 +31,27 @@
 
 #define KERNEL_ENOTSUPP 524 /* include/linux/errno.h; has no name in user space */
 
-const struct write_way write_ways[] = {
-	{RUNG_VFS,
-	 WRITE_RUNG_VFS,
-	 "fexit on vfs_write and vfs_writev",
-	 {"fexit_vfs_write", "fexit_vfs_writev"}},
-	{RUNG_VFS,
-	 WRITE_RUNG_VFS,
-	 "fexit on vfs_write, do_writev and do_pwritev",
-	 {"fexit_vfs_write", "fexit_do_writev", "fexit_do_pwritev"}},
-	{RUNG_KPROBE,
-	 WRITE_RUNG_KPROBE,
-	 "kprobe on vfs_write and vfs_writev",
-	 {"kprobe_vfs_write", "kprobe_vfs_writev"}},
-	{RUNG_SYSCALL, WRITE_RUNG_SYSCALL, "tracepoint sys_exit", {"tp_sys_exit"}},
+#define PROGRAMS_MAX 2
+#define PROOF_WRITES 5
+
+static const struct rung_programs {
+	uint32_t slot_rung;
+	const char *what;
+	const char *names[PROGRAMS_MAX]; /* in bpf/write_count.bpf.c */
+} rungs[] = {
+	[RUNG_VFS] = {WRITE_RUNG_VFS,
+		      "fexit on vfs_write and vfs_writev",
+		      {"fexit_vfs_write", "fexit_vfs_writev"}},
+	[RUNG_KPROBE] = {WRITE_RUNG_KPROBE,
+			 "kprobe on vfs_write and vfs_writev",
+			 {"kprobe_vfs_write", "kprobe_vfs_writev"}},
+	[RUNG_SYSCALL] = {WRITE_RUNG_SYSCALL, "tracepoint sys_exit", {"tp_sys_exit"}},
 };
-const size_t write_ways_n = ARRAY_SIZE(write_ways);
 
 struct write_bpf {
 	struct write_count_bpf *skel;
-	struct bpf_program *programs[4];
-	struct bpf_link *links[4];
+	struct bpf_program *programs[PROGRAMS_MAX]; /* NULL after the last */
+	struct bpf_link *links[PROGRAMS_MAX];
 	struct write_slot *slots;
 	size_t slots_len; /* bytes mapped */
 	int watch_fd;     /* the skeleton's */
@@ -76,37 +77,57 @@ static bool may_bpf(void)
 		capng_have_capability(CAPNG_EFFECTIVE, CAP_PERFMON));
 }
 
+/* Reading kernel memory by helper is then refused: kprobe and syscall do not load. */
+static bool kernel_confidential(void)
+{
+	_cleanup_fd_ int fd = open("/sys/kernel/security/lockdown", O_RDONLY | O_CLOEXEC);
+	char text[100];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	return strstr(text, "[confidentiality]");
+}
+
+static const char *refusal_words(int r)
+{
+	switch (-r) {
+	case KERNEL_ENOTSUPP:
+		return "not supported by this kernel";
+	case ESRCH:
+		return "not in the kernel's BTF";
+	case ENOENT:
+		return "this kernel lacks the function or the mechanism";
+	case EPERM:
+		return may_bpf() ? "Operation not permitted"
+				 : "Operation not permitted (needs CAP_BPF and CAP_PERFMON)";
+	case EINVAL:
+	case EACCES:
+	case E2BIG:
+		return kernel_confidential() ? "refused under lockdown=confidentiality"
+					     : "rejected by this kernel (-v shows why)";
+	default:
+		return strerror(-r);
+	}
+}
+
 /* Writes "WHAT: the error in words" and returns r. */
 static int why_set(char why[WRITE_WHY_MAX], int r, const char *what)
 {
-	const char *words;
-
-	if (r == -KERNEL_ENOTSUPP)
-		words = "not supported by this kernel";
-	else if (r == -ESRCH)
-		words = "not in the kernel's BTF";
-	else if (r == -ENOENT)
-		words = "this kernel lacks the function or the mechanism";
-	else if (r == -EPERM && !may_bpf())
-		words = "Operation not permitted (needs CAP_BPF and CAP_PERFMON)";
-	else if (r == -EINVAL || r == -EACCES || r == -E2BIG)
-		words = "rejected by this kernel (-v shows why)";
-	else
-		words = strerror(-r);
-	snprintf(why, WRITE_WHY_MAX, "%s: %s", what, words);
+	snprintf(why, WRITE_WHY_MAX, "%s: %s", what, refusal_words(r));
 	return r;
 }
 
-static int bpf_load(struct write_bpf *bpf, const struct write_way *way, uint32_t slots_n)
+static int bpf_load(struct write_bpf *bpf, const struct rung_programs *rung, uint32_t slots_n)
 {
 	int r;
 
 	bpf->skel = write_count_bpf__open();
 	if (!bpf->skel)
 		return -errno;
-	for (size_t i = 0; i < ARRAY_SIZE(way->programs) && way->programs[i]; i++) {
-		bpf->programs[i] =
-			bpf_object__find_program_by_name(bpf->skel->obj, way->programs[i]);
+	for (size_t i = 0; i < PROGRAMS_MAX && rung->names[i]; i++) {
+		bpf->programs[i] = bpf_object__find_program_by_name(bpf->skel->obj, rung->names[i]);
 		if (!bpf->programs[i])
 			return -ENOENT;
 		bpf_program__set_autoload(bpf->programs[i], true);
@@ -119,7 +140,7 @@ static int bpf_load(struct write_bpf *bpf, const struct write_way *way, uint32_t
 
 static int bpf_attach(struct write_bpf *bpf, const char **ret_section)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(bpf->links) && bpf->programs[i]; i++) {
+	for (size_t i = 0; i < PROGRAMS_MAX && bpf->programs[i]; i++) {
 		bpf->links[i] = bpf_program__attach(bpf->programs[i]);
 		if (!bpf->links[i]) {
 			*ret_section = bpf_program__section_name(bpf->programs[i]);
@@ -144,12 +165,20 @@ static int bpf_map_slots(struct write_bpf *bpf, uint32_t slots_n)
 	return 0;
 }
 
-/* One write and one writev; how many of them slot 0 saw, or -errno. */
+/* One byte by each call; true when all went well. */
+static bool write_each_way(int fd)
+{
+	struct iovec iov = {.iov_base = (char *)"b", .iov_len = 1};
+
+	return write(fd, "a", 1) == 1 && pwrite(fd, "a", 1, 0) == 1 && writev(fd, &iov, 1) == 1 &&
+	       pwritev(fd, &iov, 1, 0) == 1 && pwritev2(fd, &iov, 1, 0, 0) == 1;
+}
+
+/* How many of the test writes slot 0 saw, or -errno. */
 static int bpf_try_count(struct write_bpf *bpf, int fd, const struct write_key *key)
 {
 	struct write_slot *slot = &bpf->slots[0];
 	uint64_t calls = __atomic_load_n(&slot->calls, __ATOMIC_ACQUIRE);
-	struct iovec iov = {.iov_base = (char *)"b", .iov_len = 1};
 	int r;
 
 	slot->dev = key->dev;
@@ -158,7 +187,7 @@ static int bpf_try_count(struct write_bpf *bpf, int fd, const struct write_key *
 	r = write_bpf_watch(bpf, key, 0);
 	if (r < 0)
 		return r;
-	if (write(fd, "a", 1) != 1 || writev(fd, &iov, 1) != 1)
+	if (!write_each_way(fd))
 		r = -errno;
 	write_bpf_unwatch(bpf, key);
 	slot->rung = WRITE_RUNG_NONE;
@@ -177,15 +206,15 @@ static int bpf_prove(struct write_bpf *bpf, const char *what, char why[WRITE_WHY
 		return 0;
 	/* Its mount is the kernel's own and in no table, but tmpfs shows s_dev and i_ino as is. */
 	key = (struct write_key){.dev = write_key_dev(st.st_dev), .ino = st.st_ino};
-	for (int i = 0; i < 3 && seen != 2; i++) {
+	for (int i = 0; i < 3 && seen != PROOF_WRITES; i++) {
 		seen = bpf_try_count(bpf, fd, &key);
 		if (seen < 0)
 			return why_set(why, seen, what);
 	}
-	if (seen == 2)
+	if (seen == PROOF_WRITES)
 		return 0;
-	snprintf(why, WRITE_WHY_MAX, "%s: attached, but it counted %d of 2 test writes", what,
-		 seen);
+	snprintf(why, WRITE_WHY_MAX, "%s: attached, but counted %d of %d test writes", what, seen,
+		 PROOF_WRITES);
 	return -ENODATA;
 }
 
@@ -194,9 +223,10 @@ static void bpf_freep(struct write_bpf **bpf)
 	write_bpf_free(*bpf);
 }
 
-int write_bpf_new(const struct write_way *way, uint32_t slots_n, char why[WRITE_WHY_MAX],
+int write_bpf_new(enum rung wanted, uint32_t slots_n, char why[WRITE_WHY_MAX],
 		  struct write_bpf **ret_bpf)
 {
+	const struct rung_programs *rung = &rungs[wanted];
 	_cleanup_(bpf_freep) struct write_bpf *bpf = calloc(1, sizeof(*bpf));
 	const char *section = NULL;
 	char what[WRITE_WHY_MAX / 2];
@@ -204,11 +234,11 @@ int write_bpf_new(const struct write_way *way, uint32_t slots_n, char why[WRITE_
 
 	if (!bpf)
 		return -ENOMEM;
-	bpf->slot_rung = way->slot_rung;
+	bpf->slot_rung = rung->slot_rung;
 	libbpf_set_print(print_debug);
-	r = bpf_load(bpf, way, slots_n);
+	r = bpf_load(bpf, rung, slots_n);
 	if (r < 0) {
-		snprintf(what, sizeof(what), "loading %s", way->what);
+		snprintf(what, sizeof(what), "loading %s", rung->what);
 		return why_set(why, r, what);
 	}
 	r = bpf_attach(bpf, &section);
@@ -219,7 +249,7 @@ int write_bpf_new(const struct write_way *way, uint32_t slots_n, char why[WRITE_
 	r = bpf_map_slots(bpf, slots_n);
 	if (r < 0)
 		return why_set(why, r, "mapping the counters");
-	r = bpf_prove(bpf, way->what, why);
+	r = bpf_prove(bpf, rung->what, why);
 	if (r < 0)
 		return r;
 	*ret_bpf = take_ptr(bpf);
@@ -230,7 +260,7 @@ void write_bpf_free(struct write_bpf *bpf)
 {
 	if (!bpf)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(bpf->links); i++)
+	for (size_t i = 0; i < PROGRAMS_MAX; i++)
 		bpf_link__destroy(bpf->links[i]);
 	if (bpf->slots)
 		munmap(bpf->slots, bpf->slots_len);
@@ -274,7 +304,7 @@ uint64_t write_bpf_misses(struct write_bpf *bpf)
 {
 	uint64_t misses = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(bpf->programs) && bpf->programs[i]; i++) {
+	for (size_t i = 0; i < PROGRAMS_MAX && bpf->programs[i]; i++) {
 		struct bpf_prog_info info = {};
 		uint32_t len = sizeof(info);
 

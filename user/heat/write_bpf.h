@@ -13,22 +13,12 @@
 
 struct write_bpf;
 
-/* The ways to attach, best first; a rung may have several. */
-struct write_way {
-	enum rung rung;
-	uint32_t slot_rung;      /* enum write_rung */
-	const char *what;        /* "fexit on vfs_write and vfs_writev" */
-	const char *programs[4]; /* names in bpf/write_count.bpf.c, NULL at the end */
-};
-extern const struct write_way write_ways[];
-extern const size_t write_ways_n;
-
 /*
- * 0, or -errno and in why one clause that says what was refused. Attached programs have counted two
- * test writes to a memory file before this returns 0: a program can attach and yet see nothing
- * (lockdown=confidentiality, a function inlined into its callers).
+ * 0, or -errno and in why one clause that says what was refused. rung is VFS, KPROBE or SYSCALL.
+ * Attached programs have counted one test write by each call to a memory file before this returns
+ * 0: a program can attach and yet see nothing (a function inlined into some of its callers).
  */
-int write_bpf_new(const struct write_way *way, uint32_t slots_n, char why[WRITE_WHY_MAX],
+int write_bpf_new(enum rung rung, uint32_t slots_n, char why[WRITE_WHY_MAX],
 		  struct write_bpf **ret_bpf);
 void write_bpf_free(struct write_bpf *bpf); /* detaches; NULL is fine */
 

@@ -82,32 +82,25 @@ static int count_alloc(struct write_count *wc)
 	return 0;
 }
 
-/* Goes down the ladder until something counts. A rung keeps the reason of its first way; where that
- * was forbidden the other ways are too. */
+/* Goes down the ladder until something counts. */
 static int count_attach(struct write_count *wc, enum rung wanted)
 {
-	enum rung forbidden = RUNG_AUTO;
-
-	for (size_t i = 0; i < write_ways_n && !wc->bpf; i++) {
-		const struct write_way *way = &write_ways[i];
+	for (enum rung rung = RUNG_VFS; rung < RUNG_OFF && !wc->bpf; rung++) {
 		char why[WRITE_WHY_MAX];
 		int r;
 
-		if ((wanted != RUNG_AUTO && wanted != way->rung) || way->rung == forbidden)
+		if (wanted != RUNG_AUTO && wanted != rung)
 			continue;
-		r = write_bpf_new(way, wc->slots_n, why, &wc->bpf);
+		r = write_bpf_new(rung, wc->slots_n, why, &wc->bpf);
 		if (r == -ENOMEM)
 			return r;
-		if (r == -EPERM)
-			forbidden = way->rung;
-		if (r == 0)
-			wc->rung = way->rung;
-		else if (!wc->refusals[way->rung])
-			wc->refusals[way->rung] = strdup(why);
+		if (r < 0)
+			wc->refusals[rung] = strdup(why);
+		else
+			wc->rung = rung;
 	}
 	if (!wc->bpf)
 		return 0;
-	free(take_ptr(wc->refusals[wc->rung]));
 	wc->slots = write_bpf_slots(wc->bpf);
 	return count_alloc(wc);
 }

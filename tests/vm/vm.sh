@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+# Boots Debian kernels in QEMU with an initramfs of busybox and a few dynamic programs. Sourced by
+# the tests in this folder, which print TAP. Emulated (tcg) on purpose: /dev/kvm may be there and
+# hang, and an emulator provokes races. Everything is kept under $B/vm, so that a kernel is
+# downloaded once.
+#
+#   vm_need                     0, or 1 with the reason in $why
+#   vm_kernel META              the kernel that this Debian meta package stands for, in $kernel
+#   vm_initramfs FILE PROGRAM.. with the programs, their libraries and the modules of $kernel
+#   vm_disks                    fresh ext4 and xfs images and an empty one for what comes out
+#   vm_boot INITRAMFS PARAMS..  runs init to its end, console in $work/console
+
+cd "$(dirname "$0")/../.." || exit 1
+B=${B:-build}
+cache=$B/vm
+work=$(mktemp -d "${TMPDIR:-/tmp}/hotdrain-vm.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+modules="virtio_pci virtio_blk xfs overlay"
+n=0
+bad=0
+
+# ok NAME, not_ok NAME WHY, skipped NAME WHY
+ok() {
+	n=$((n + 1))
+	echo "ok $n - $1"
+}
+
+not_ok() {
+	n=$((n + 1)) bad=1
+	echo "not ok $n - $1"
+	echo "# $2"
+}
+
+skipped() {
+	n=$((n + 1))
+	echo "ok $n - $1 # SKIP $2"
+}
+
+vm_need() {
+	[ "$(uname -m)" = x86_64 ] || { why="only x86-64 machines are emulated so far"; return 1; }
+	[ -x /bin/busybox ] || { why="no /bin/busybox (busybox-static)"; return 1; }
+	for tool in qemu-system-x86_64:qemu-system-x86 cpio:cpio dpkg-deb:dpkg xz:xz-utils \
+		/sbin/modinfo:kmod /sbin/mkfs.xfs:xfsprogs /sbin/mke2fs:e2fsprogs; do
+		command -v "${tool%%:*}" >/dev/null || { why="no ${tool%%:*} (${tool#*:})"; return 1; }
+	done
+}
+
+# Package names change with each update, so the meta package is asked. Offline: the last one used.
+vm_kernel() {
+	mkdir -p "$cache"
+	name=$(apt-cache depends "$1" 2>/dev/null | awk '/Depends: linux-image/ { print $2; exit }')
+	[ -n "$name" ] || name=$(cat "$cache/$1" 2>/dev/null)
+	[ -n "$name" ] || { why="apt knows no package $1"; return 1; }
+	kernel=$cache/$name
+	if [ ! -d "$kernel" ]; then
+		(cd "$work" && timeout 300 apt-get -q download "$name" >download.log 2>&1) ||
+			{ why="cannot download $name: $(tail -n 1 "$work/download.log")"; return 1; }
+		dpkg-deb -x "$work/$name"_*.deb "$work/$name" && mv "$work/$name" "$kernel" ||
+			{ why="cannot unpack $name"; return 1; }
+		rm -f "$work/$name"_*.deb
+	fi
+	echo "$name" >"$cache/$1"
+	vmlinuz=$(echo "$kernel"/boot/vmlinuz-*)
+}
+
+# The cloud kernels come without modules.dep: prints what the module needs, then the module.
+module_files() {
+	for m in "$@"; do
+		f=$(find "$kernel/lib/modules" \( -name "$m.ko*" -o -name "$(echo "$m" | tr _ -).ko*" \) |
+			head -n 1)
+		[ -n "$f" ] || continue # built in
+		# shellcheck disable=SC2046
+		(module_files $(/sbin/modinfo -F depends "$f" | tr , ' '))
+		echo "$f"
+	done
+}
+
+vm_initramfs() {
+	image=$1
+	shift
+	root=$work/root
+	rm -rf "$root"
+	mkdir -p "$root/bin" "$root/modules" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" \
+		"$root/run" "$root/mnt/ext4" "$root/mnt/xfs" "$root/mnt/tmpfs"
+	cp /bin/busybox "$root/bin/"
+	cp tests/vm/init "$root/init"
+	# shellcheck disable=SC2086
+	module_files $modules | awk '!seen[$0]++' | while read -r f; do
+		case $f in
+		*.xz) xz -dc "$f" >"$root/modules/$(basename "$f" .xz)" ;;
+		*) cp "$f" "$root/modules/" ;;
+		esac
+		basename "$f" .xz >>"$root/modules/order"
+	done
+	for program in "$@"; do
+		cp "$program" "$root/bin/" || return 1
+		ldd "$program" | awk '/\// { print $(NF - 1) }' | while read -r lib; do
+			mkdir -p "$root$(dirname "$lib")" && cp -L "$lib" "$root$lib"
+		done
+	done
+	(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$image"
+}
+
+vm_disks() {
+	rm -f "$work"/*.img
+	truncate -s 64M "$work/ext4.img" && truncate -s 320M "$work/xfs.img" &&
+		truncate -s 16M "$work/out.img" &&
+		/sbin/mke2fs -q -t ext4 -F "$work/ext4.img" && /sbin/mkfs.xfs -q -f "$work/xfs.img"
+}
+
+vm_boot() {
+	initramfs=$1
+	shift
+	drives=
+	for disk in ext4 xfs out; do
+		drives="$drives -drive file=$work/$disk.img,if=virtio,format=raw"
+	done
+	# shellcheck disable=SC2086
+	timeout 400 qemu-system-x86_64 -accel tcg -cpu max -smp 2 -m 1024 -nographic -no-reboot \
+		-nic none $drives -kernel "$vmlinuz" -initrd "$initramfs" \
+		-append "console=ttyS0 quiet loglevel=1 panic=-1 $*" </dev/null |
+		tr -d '\r' >"$work/console"
+	grep -q '^VM DONE' "$work/console"
+}
+
+# What the guest printed as TAP, numbered on, each name with this prefix; its remarks as they are,
+# the last one before a skip being the reason. A plan that was not reached is a failure.
+vm_tap() {
+	planned=$(awk -F. '/^TAP 1\.\./ { n += $3 } END { print n + 0 }' "$work/console")
+	had=$n
+	while IFS= read -r line; do
+		case $line in
+		"TAP not ok "*"# SKIP "*) skipped "$1: ${line#*# SKIP }" "$note" ;;
+		"TAP not ok "*)
+			n=$((n + 1)) bad=1
+			echo "not ok $n - $1: ${line#*- }"
+			;;
+		"TAP ok "*) ok "$1: ${line#*- }" ;;
+		"TAP # not ok "* | "TAP # ok "* | "TAP 1.."*) ;;
+		"TAP "*)
+			note=${line#TAP }
+			note=${note#\# }
+			echo "# $note"
+			;;
+		esac
+	done <"$work/console"
+	if [ "$planned" -eq 0 ] || [ $((n - had)) -ne "$planned" ]; then
+		not_ok "$1: ran to its end" "$((n - had)) of $planned results"
+		tail -n 20 "$work/console" | sed 's/^/# /'
+	fi
+}
