@@ -2,8 +2,7 @@
 /*
  * Two sorted arrays of the same claims, made once a turn. Sorting costs about 100 us for 1,000
  * files beside a turn of a megabyte (a millisecond); it is left out where the order cannot matter
- * because everything fits. Within a turn a claim served from the waiting line does not come up
- * there again: its served_ns is now, and a turn is short.
+ * because everything fits. Within a turn the waiting line is gone through in rounds.
  *
  * The shares are kept over turns and halved now and then, so that a turn cut short by back-pressure
  * does not give one class more than its part.
@@ -22,17 +21,14 @@
 
 int64_t priority_deadline_ns(const struct claim *c)
 {
-	uint64_t seconds;
+	unsigned __int128 ns;
 
 	if (c->held || c->left_bytes == 0)
 		return 0;
 	if (c->rate == 0)
 		return INT64_MAX;
-	seconds = c->left_bytes / c->rate;
-	if (seconds > INT64_MAX / NS_PER_SEC - 1)
-		return INT64_MAX;
-	return (int64_t)seconds * NS_PER_SEC +
-	       (int64_t)(c->left_bytes % c->rate * 1000 / c->rate) * NS_PER_MS;
+	ns = (unsigned __int128)c->left_bytes * (uint64_t)NS_PER_SEC / c->rate;
+	return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
 }
 
 static int by_number(int64_t a, int64_t b)
@@ -76,7 +72,7 @@ void priority_begin(struct priority *p, enum order order, struct priority_shares
 			       .budget = budget,
 			       .quantum = quantum};
 	for (size_t i = 0; i < n; i++) {
-		claims[i].done = false;
+		claims[i].done = claims[i].had_deadline = false;
 		claims[i].deadline_ns = priority_deadline_ns(&claims[i]);
 		p->by_deadline[i] = p->by_wait[i] = &claims[i];
 		backlog += MIN(claims[i].backlog_bytes, (uint64_t)budget);
@@ -85,6 +81,7 @@ void priority_begin(struct priority *p, enum order order, struct priority_shares
 		return;
 	qsort(p->by_deadline, n, sizeof(*p->by_deadline),
 	      order == ORDER_HOT ? by_deadline : by_dirty);
+	p->by_deadline[0]->had_deadline = order == ORDER_HOT; /* is served anyway */
 	if (order != ORDER_FIFO)
 		qsort(p->by_wait, n, sizeof(*p->by_wait), by_served);
 }
@@ -96,6 +93,22 @@ static struct claim *first_open(struct claim **list, size_t n, size_t *next)
 	return *next < n ? list[*next] : NULL;
 }
 
+/* Who has waited longest; when everybody had a quantum in this turn, another round. Whoever the
+ * deadlines served in this turn does not wait. */
+static struct claim *longest_waiting(struct priority *p)
+{
+	for (int round = 0; round < 2; round++) {
+		for (; p->next_wait < p->n; p->next_wait++) {
+			struct claim *c = p->by_wait[p->next_wait];
+
+			if (!c->done && !c->had_deadline)
+				return c;
+		}
+		p->next_wait = 0;
+	}
+	return NULL;
+}
+
 static bool waiting_turn(const struct priority *p)
 {
 	if (p->order == ORDER_HOT)
@@ -105,28 +118,16 @@ static bool waiting_turn(const struct priority *p)
 
 struct claim *priority_next(struct priority *p, size_t *ret_grant)
 {
-	struct claim *c = NULL;
-	size_t grant = p->budget;
+	struct claim *c;
 
 	if (!p->budget)
 		return NULL;
-	p->last_was_wait = waiting_turn(p);
-	if (p->last_was_wait) {
-		c = first_open(p->by_wait, p->n, &p->next_wait);
-		if (!c && p->order == ORDER_FAIR) {
-			/* Everybody had a quantum and there is budget left: another round. */
-			p->next_wait = 0;
-			c = first_open(p->by_wait, p->n, &p->next_wait);
-		}
-		grant = MIN(p->quantum, p->budget);
-	}
-	if (!c) {
-		p->last_was_wait = false;
-		c = first_open(p->by_deadline, p->n, &p->next_deadline);
-	}
+	c = waiting_turn(p) ? longest_waiting(p) : NULL;
+	p->last_was_wait = c != NULL;
 	if (!c)
-		return NULL;
-	*ret_grant = grant;
+		c = first_open(p->by_deadline, p->n, &p->next_deadline);
+	if (c)
+		*ret_grant = p->last_was_wait ? MIN(p->quantum, p->budget) : p->budget;
 	return c;
 }
 
@@ -144,6 +145,7 @@ void priority_served(struct priority *p, struct claim *c, size_t bytes, bool dra
 		p->next_wait++;
 	} else {
 		s->deadline_bytes += bytes;
+		c->had_deadline = true;
 	}
 	if (s->waiting_bytes + s->deadline_bytes > SHARES_HALVE) {
 		s->waiting_bytes /= 2;

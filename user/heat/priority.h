@@ -33,7 +33,7 @@ struct claim {
 	bool held;              /* unlinked */
 	/* the plan's own */
 	int64_t deadline_ns;
-	bool done;
+	bool done, had_deadline;
 };
 
 /* Zero-initialised once, kept from turn to turn: what each class has had. */

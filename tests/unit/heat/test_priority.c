@@ -169,7 +169,7 @@ static void nobody_waits_for_ever(void **state)
 		claims[0].left_bytes = 1;
 		claims[0].rate = 99 * MB;
 		drained += turn(ORDER_HOT, &shares, claims, N, BUDGET, QUANTUM, now, who);
-		for (const char *w = who; *w; w++) {
+		for (const unsigned char *w = (unsigned char *)who; *w; w++) {
 			hot += *w == 'a';
 			if (waiting[*w - 'a']) {
 				waiting[*w - 'a'] = false;
