@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every setting of `hotdrain run`, as one plain struct. Filled from one table of options
+ * (config.c): defaults, then the YAML file, then the command line. A flag and its key share the
+ * name (dashes there, underscores here), the words, the units and the limits.
+ */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "drain/decode.h"
+#include "heat/priority.h"
+#include "heat/write_count.h"
+#include "output/encode.h"
+
+enum config_start { CONFIG_START_BEGINNING, CONFIG_START_END };
+
+struct config_list {
+	char **items;
+	size_t n;
+};
+
+struct config {
+	char *config_path; /* NULL: no file was named */
+	struct config_list roots, link_roots,
+		sinks; /* never an empty string; roots, sinks: n > 0 */
+	enum encode_format format;
+	enum decode_format decode;
+	enum config_start start;
+	enum order order;
+	enum rung bpf;
+	enum log_level log_level;
+	int64_t linger_ns;
+	int64_t exit_when_idle_ns; /* -1: never */
+	int64_t rotate_quiet_ns;
+	int64_t hot_quiet_ns;
+	int64_t tick_ns;
+	int64_t stop_timeout_ns;
+	uint64_t line_max_bytes;
+	uint64_t batch_bytes;
+	uint64_t join_max_bytes; /* at least line_max_bytes */
+	uint64_t rotate_size_bytes;
+	uint32_t batches;
+	uint32_t rotate_files;
+	uint32_t files_max; /* 1 .. WRITE_COUNT_SLOTS_MAX */
+	/* $HOTDRAIN_POD_UID, not an option: the pod this process runs in, whose directory is left
+	 * out so that hotdrain never reads its own log. NULL outside a pod. */
+	char *own_pod_uid;
+};
+
+/*
+ * argv[0] is the subcommand's name, for the help text; options follow. Reads the file that --config
+ * names. 0: go on with *ret; 1: --help or --version was printed to standard output; -EINVAL,
+ * -ENOMEM or the -errno of the file after one line on standard error. *ret is written only on 0,
+ * and then needs config_done.
+ */
+int config_parse(int argc, char **argv, struct config *ret);
+void config_done(struct config *c);
+
+#endif

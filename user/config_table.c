@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything there is to set, one row each, and the few kinds of value a row may take. Defaults and
+ * limits are written as a person would write them and go through the parser of the row's kind, so
+ * that the help text, the error messages and the checks cannot disagree.
+ */
+#include "config_table.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "base/units.h"
+#include "config.h"
+
+static int number_check(const struct option *o, int (*parse)(const char *, uint64_t *),
+			const char *text, uint64_t *ret_value)
+{
+	uint64_t value, min = 0, max = UINT64_MAX;
+	int r;
+
+	r = parse(text, &value);
+	if (r < 0)
+		return r;
+	if (o->min)
+		parse(o->min, &min);
+	if (o->max)
+		parse(o->max, &max);
+	if (value < min || value > max)
+		return -ERANGE;
+	*ret_value = value;
+	return 0;
+}
+
+static int duration_parse_unsigned(const char *text, uint64_t *ret_ns)
+{
+	return duration_parse(text, (int64_t *)ret_ns);
+}
+
+static int kind_duration(const struct option *o, const char *text, void *field)
+{
+	return number_check(o, duration_parse_unsigned, text, field);
+}
+
+static int kind_duration_or_never(const struct option *o, const char *text, void *field)
+{
+	if (strcmp(text, "never"))
+		return kind_duration(o, text, field);
+	*(int64_t *)field = -1;
+	return 0;
+}
+
+static int kind_size(const struct option *o, const char *text, void *field)
+{
+	return number_check(o, size_parse, text, field);
+}
+
+static int kind_count(const struct option *o, const char *text, void *field)
+{
+	uint64_t value;
+	int r;
+
+	r = number_check(o, count_parse, text, &value);
+	if (r < 0)
+		return r;
+	*(uint32_t *)field = (uint32_t)value;
+	return 0;
+}
+
+static int kind_text(const struct option *o, const char *text, void *field)
+{
+	char **to = field, *copy;
+
+	if (!text[0])
+		return -EINVAL;
+	copy = strdup(text);
+	if (!copy)
+		return -ENOMEM;
+	free(*to);
+	*to = copy;
+	return 0;
+}
+
+static int kind_list(const struct option *o, const char *text, void *field)
+{
+	struct config_list *list = field;
+	char **items;
+
+	if (!text[0])
+		return -EINVAL;
+	items = realloc(list->items, (list->n + 1) * sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	list->items = items;
+	items[list->n] = strdup(text);
+	if (!items[list->n])
+		return -ENOMEM;
+	list->n++;
+	return 0;
+}
+
+/* The place of text in "a|b|c". */
+static int word_index(const char *words, const char *text)
+{
+	size_t len = strlen(text);
+	int i = 0;
+
+	for (const char *p = words;; i++) {
+		size_t n = strcspn(p, "|");
+
+		if (n == len && !strncmp(p, text, n))
+			return i;
+		if (!p[n])
+			return -EINVAL;
+		p += n + 1;
+	}
+}
+
+static int kind_word(const struct option *o, const char *text, void *field)
+{
+	int i = word_index(o->words, text);
+
+	if (i < 0)
+		return i;
+	*(unsigned *)field = (unsigned)i;
+	return 0;
+}
+
+static int kind_format(const struct option *o, const char *text, void *field)
+{
+	return encode_format_parse(text, field);
+}
+
+static int kind_decode(const struct option *o, const char *text, void *field)
+{
+	return decode_format_parse(text, field);
+}
+
+static int kind_order(const struct option *o, const char *text, void *field)
+{
+	return order_parse(text, field);
+}
+
+static int kind_rung(const struct option *o, const char *text, void *field)
+{
+	return rung_parse(text, field);
+}
+
+_Static_assert(sizeof(enum config_start) == sizeof(unsigned) &&
+		       sizeof(enum log_level) == sizeof(unsigned),
+	       "kind_word writes an unsigned");
+_Static_assert((int)CONFIG_START_END == 1 && (int)LOG_ERR == 0 && (int)LOG_DEBUG == 3,
+	       "words are in the order of their enum");
+
+/* clang-format off */
+static const struct kind
+	duration = {"DURATION", "a duration such as 5ms (units: ns, us, ms, s, m, h)",
+		false, kind_duration},
+	duration_or_never = {"DURATION",
+		"'never' or a duration such as 5ms (units: ns, us, ms, s, m, h)",
+		false, kind_duration_or_never},
+	size = {"SIZE", "a size such as 64Ki (units: k, M, G, T, Ki, Mi, Gi, Ti)",
+		false, kind_size},
+	count = {"NUMBER", "a whole number", false, kind_count},
+	directory = {"DIR", "a directory", true, kind_list},
+	sink = {"SPEC", "stdout, file:PATH or null", true, kind_list},
+	path = {"FILE", "a file", false, kind_text},
+	word = {NULL, NULL, false, kind_word},
+	format = {NULL, NULL, false, kind_format},
+	decode = {NULL, NULL, false, kind_decode},
+	order = {NULL, NULL, false, kind_order},
+	rung = {NULL, NULL, false, kind_rung};
+
+#define FIELD(name) .offset = offsetof(struct config, name)
+
+const struct option config_options[] = {
+	{"config", 'c', true, &path, FIELD(config_path),
+	 .help = "read settings from this YAML file; what the command line says wins"},
+	{"root", 'r', false, &directory, FIELD(roots),
+	 .help = "follow every log below this directory; may be repeated "
+		 "(default: $CONTAINER_LOG_DIRECTORY, else /var/log/pods)"},
+	{"link_root", 0, false, &directory, FIELD(link_roots),
+	 .help = "a further directory that symbolic links below a root may lead into; may "
+		 "be repeated"},
+	{"sink", 'o', false, &sink, FIELD(sinks), .initial = "stdout",
+	 .help = "where lines go: stdout, file:PATH or null; may be repeated"},
+	{"format", 'f', false, &format, FIELD(format), .initial = "ndjson", .words = "ndjson|raw",
+	 .help = "one JSON object per line, or the line's text as it was"},
+	{"decode", 0, false, &decode, FIELD(decode),
+	 .initial = "auto", .words = "auto|cri|docker|raw",
+	 .help = "how log files are written; auto looks at each file's content"},
+	{"start", 0, false, &word, FIELD(start), .initial = "beginning", .words = "beginning|end",
+	 .help = "where to begin in files that are already there; one that appears later is always "
+		 "read from its first byte"},
+	{"order", 0, false, &order, FIELD(order), .initial = "hot", .words = "hot|fair|fifo",
+	 .help = "which file is drained first: the one whose unread bytes will be rotated away "
+		 "soonest, each in turn, or the one that changed first"},
+	{"bpf", 0, false, &rung, FIELD(bpf),
+	 .initial = "auto", .words = "auto|vfs|kprobe|syscall|off",
+	 .help = "how the kernel counts writes; auto takes the best that attaches"},
+	{"linger", 0, false, &duration, FIELD(linger_ns), .initial = "5ms", .min = "0", .max = "1m",
+	 .help = "longest time a line waits in a batch"},
+	{"exit_when_idle", 0, false, &duration_or_never, FIELD(exit_when_idle_ns),
+	 .initial = "never", .min = "0", .max = "24h",
+	 .help = "finish when everything is drained and nothing new came for this long"},
+	{"line_max", 0, false, &size, FIELD(line_max_bytes),
+	 .initial = "1Mi", .min = "1Ki", .max = "64Mi",
+	 .help = "a longer line is cut there, and marked"},
+	{"batch_bytes", 0, false, &size, FIELD(batch_bytes),
+	 .initial = "256Ki", .min = "4Ki", .max = "16Mi",
+	 .help = "log text in a batch before it goes to the sinks"},
+	{"batches", 0, false, &count, FIELD(batches), .initial = "8", .min = "2", .max = "256",
+	 .help = "batches there are; when the sinks hold them all, reading waits"},
+	{"join_max", 0, false, &size, FIELD(join_max_bytes),
+	 .initial = "8Mi", .min = "1Ki", .max = "1Gi",
+	 .help = "memory for lines of which only parts have come"},
+	{"rotate_size", 0, false, &size, FIELD(rotate_size_bytes),
+	 .initial = "10Mi", .min = "1Ki", .max = "1Ti",
+	 .help = "size at which logs are taken to be rotated until a rotation was seen "
+		 "(kubelet: containerLogMaxSize)"},
+	{"rotate_files", 0, false, &count, FIELD(rotate_files),
+	 .initial = "5", .min = "1", .max = "1000",
+	 .help = "files kept per container, likewise (kubelet: containerLogMaxFiles)"},
+	{"rotate_quiet", 0, false, &duration, FIELD(rotate_quiet_ns),
+	 .initial = "2s", .min = "0", .max = "1h",
+	 .help = "how long a rotated file that somebody still holds open may keep its "
+		 "successor waiting"},
+	{"hot_quiet", 0, false, &duration, FIELD(hot_quiet_ns),
+	 .initial = "250ms", .min = "1ms", .max = "1m",
+	 .help = "a file that was not written for this long is watched again instead of polled"},
+	{"tick", 0, false, &duration, FIELD(tick_ns), .initial = "4ms", .min = "100us", .max = "1s",
+	 .help = "how often the counters of busy files are looked at"},
+	{"stop_timeout", 0, false, &duration, FIELD(stop_timeout_ns),
+	 .initial = "5s", .min = "0", .max = "10m",
+	 .help = "how long sinks may take at the end to write what was read"},
+	{"files_max", 0, false, &count, FIELD(files_max),
+	 .initial = "16384", .min = "1", .max = "65536",
+	 .help = "files the kernel counts; one beyond is followed by its size"},
+	{"log_level", 0, false, &word, FIELD(log_level),
+	 .initial = "info", .words = "error|warning|info|debug",
+	 .help = "what hotdrain says about itself on standard error"},
+	{"verbose", 'v', true, &word, FIELD(log_level), .fixed = "debug",
+	 .words = "error|warning|info|debug", .help = "same as --log-level=debug"},
+	{"quiet", 'q', true, &word, FIELD(log_level), .fixed = "warning",
+	 .words = "error|warning|info|debug", .help = "same as --log-level=warning"},
+	{"version", 0, true, .offset = ACTION_VERSION, .help = "print the version"},
+	{"help", 'h', true, .offset = ACTION_HELP, .help = "print this text"},
+};
+/* clang-format on */
+
+const size_t config_options_n = ARRAY_SIZE(config_options);
+
+char *option_flag(const struct option *o, char *name, size_t max)
+{
+	snprintf(name, max, "--%s", o->key);
+	for (char *p = name; *p; p++)
+		if (*p == '_')
+			*p = '-';
+	return name;
+}
+
+bool option_takes_value(const struct option *o)
+{
+	return o->kind && !o->fixed;
+}
