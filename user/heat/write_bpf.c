@@ -100,7 +100,7 @@ static const char *refusal_words(int r)
 	case ENOENT:
 		return "this kernel lacks the function or the mechanism";
 	case EPERM:
-		return may_bpf() ? "Operation not permitted"
+		return may_bpf() ? "Operation not permitted, though the capabilities are there"
 				 : "Operation not permitted (needs CAP_BPF and CAP_PERFMON)";
 	case EINVAL:
 	case EACCES:
