@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "test.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "drain/reader.h"
+#include "event/source.h"
+#include "files/file.h"
+#include "output/batch.h"
+
+enum { FILL = 64 * 1024, LINE_MAX_BYTES = 200 * 1024 };
+
+struct world {
+	char *dir, path[128];
+	struct chain chain;
+	struct file file;
+	struct batch *batch;
+	struct join_budget budget;
+	struct reader reader;
+};
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	w->dir = test_dir_make();
+	snprintf(w->path, sizeof(w->path), "%s/0.log", w->dir);
+	w->budget = (struct join_budget){.max_bytes = 1 << 20, .line_max = LINE_MAX_BYTES};
+	w->reader = (struct reader){.line_max = LINE_MAX_BYTES, .budget = &w->budget};
+	list_init(&w->chain.queue);
+	w->file.chain = &w->chain;
+	w->file.fd = open(w->path, O_RDONLY | O_CREAT, 0600);
+	assert_int_equal(source_new(w->path, &w->file.source), 0);
+	assert_int_equal(batch_new(FILL, reader_longest_line(LINE_MAX_BYTES), &w->batch), 0);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	batch_free(w->batch);
+	for (size_t i = 0; i < 3; i++)
+		join_done(&w->chain.joins[i], &w->budget);
+	source_unref(w->file.source);
+	close(w->file.fd);
+	test_dir_remove(w->dir);
+	free(w);
+	return 0;
+}
+
+/* Reads until nothing comes; appends every record's text and a '|' to out. */
+static enum read_outcome read_all(struct world *w, char *out, size_t size)
+{
+	enum read_outcome outcome;
+	size_t bytes, at = 0;
+
+	out[0] = '\0';
+	do {
+		assert_int_equal(
+			reader_read(&w->reader, &w->file, w->batch, FILL, &outcome, &bytes), 0);
+		for (uint32_t i = 0; i < w->batch->n_records; i++) {
+			const struct record *r = &w->batch->records[i];
+
+			if (r->text_len > 100)
+				at += (size_t)snprintf(out + at, size - at, "%.3s..%u%s|", r->text,
+						       r->text_len,
+						       r->flags & RECORD_TRUNCATED ? " cut" : "");
+			else
+				at += (size_t)snprintf(out + at, size - at, "%.*s|",
+						       (int)r->text_len, r->text);
+		}
+		batch_reset(w->batch);
+		w->file.inflight = 0;
+	} while (outcome == READ_MORE || outcome == READ_FULL);
+	return outcome;
+}
+
+static void torn_tail_waits_for_its_newline(void **state)
+{
+	struct world *w = *state;
+	char out[1000];
+
+	test_write(w->path, "a", "one\ntw");
+	assert_int_equal(read_all(w, out, sizeof(out)), READ_END);
+	assert_string_equal(out, "one|");
+	assert_int_equal(w->file.offset, 4);
+	assert_int_equal(w->file.torn, 2);
+	assert_false(file_dirty(&w->file));
+	test_write(w->path, "a", "o\nthree\n");
+	read_all(w, out, sizeof(out));
+	assert_string_equal(out, "two|three|");
+	assert_int_equal(w->file.offset, 14);
+	assert_int_equal(w->chain.tally.read_bytes, 14);
+}
+
+static void end_of_a_generation_emits_the_torn_tail(void **state)
+{
+	struct world *w = *state;
+	char out[100];
+
+	test_write(w->path, "a", "one\ntwo");
+	read_all(w, out, sizeof(out));
+	assert_int_equal(reader_finish(&w->reader, &w->file, w->batch), 0);
+	assert_int_equal(w->batch->n_records, 1);
+	assert_memory_equal(w->batch->records[0].text, "two", 3);
+	assert_int_equal(w->file.offset, 7);
+	assert_int_equal(w->batch->spans[0].end_offset, 7);
+	assert_int_equal(w->batch->spans[0].count, 1);
+}
+
+static void truncation_starts_again(void **state)
+{
+	struct world *w = *state;
+	char out[100];
+
+	test_write(w->path, "a", "one\ntwo\nthree\n");
+	read_all(w, out, sizeof(out));
+	test_write(w->path, "w", "four\n");
+	w->file.probe = true;
+	assert_int_equal(read_all(w, out, sizeof(out)), READ_TRUNCATED);
+	assert_int_equal(w->chain.tally.truncations, 1);
+	read_all(w, out, sizeof(out));
+	assert_string_equal(out, "four|");
+}
+
+static void truncated_and_grown_past_the_offset_is_noticed(void **state)
+{
+	struct world *w = *state;
+	char out[200];
+
+	test_write(w->path, "a", "one\ntwo\n");
+	read_all(w, out, sizeof(out));
+	test_write(w->path, "w", "alpha\nbeta\ngamma\ndelta\n");
+	assert_int_equal(read_all(w, out, sizeof(out)), READ_TRUNCATED);
+	read_all(w, out, sizeof(out));
+	assert_string_equal(out, "alpha|beta|gamma|delta|");
+}
+
+static void line_over_the_limit_is_cut_and_the_file_goes_on(void **state)
+{
+	struct world *w = *state;
+	char *line = malloc(400 * 1024), out[200];
+
+	memset(line, 'x', 400 * 1024 - 1);
+	line[400 * 1024 - 1] = '\0';
+	test_write(w->path, "a", "before\n");
+	test_write(w->path, "a", line);
+	test_write(w->path, "a", "\nafter\n");
+	read_all(w, out, sizeof(out));
+	assert_string_equal(out, "before|xxx..204800 cut|after|");
+	assert_int_equal(w->file.offset, 7 + 400 * 1024 - 1 + 7);
+	assert_true(w->chain.tally.skipped_bytes > 0);
+	free(line);
+}
+
+static void line_longer_than_a_batch_is_whole(void **state)
+{
+	struct world *w = *state;
+	char *line = malloc(150 * 1024), out[200];
+
+	memset(line, 'y', 150 * 1024 - 1);
+	line[150 * 1024 - 1] = '\0';
+	test_write(w->path, "a", line);
+	read_all(w, out, sizeof(out));
+	assert_string_equal(out, "");
+	/* Pieces that do not end it cost one look at the new bytes each. */
+	test_write(w->path, "a", "yyy");
+	read_all(w, out, sizeof(out));
+	assert_int_equal(w->file.torn, 150 * 1024 + 2);
+	test_write(w->path, "a", "\nnext\n");
+	w->file.probe = true;
+	read_all(w, out, sizeof(out));
+	assert_string_equal(out, "yyy..153602|next|");
+	free(line);
+}
+
+static void full_batch_goes_on_where_it_stopped(void **state)
+{
+	struct world *w = *state;
+	FILE *f = fopen(w->path, "a");
+	uint32_t seen = 0;
+	enum read_outcome outcome;
+	size_t bytes;
+
+	for (int i = 0; i < 10000; i++)
+		fprintf(f, "%d\n", i);
+	fclose(f);
+	do {
+		assert_int_equal(
+			reader_read(&w->reader, &w->file, w->batch, FILL, &outcome, &bytes), 0);
+		for (uint32_t i = 0; i < w->batch->n_records; i++, seen++)
+			assert_int_equal(strtoul(w->batch->records[i].text, NULL, 10), seen);
+		assert_true(w->batch->n_records <= BATCH_RECORDS);
+		batch_reset(w->batch);
+	} while (outcome != READ_END);
+	assert_int_equal(seen, 10000);
+}
+
+static void format_is_told_by_the_content(void **state)
+{
+	static const struct {
+		const char *text, *want;
+		enum decode_format format;
+	} rows[] = {
+		{"2026-11-21T00:32:02.3Z stdout F cri\n", "cri|", DECODE_CRI},
+		{"{\"log\":\"docker\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-21T00:00:00Z\"}"
+		 "\n",
+		 "docker|", DECODE_DOCKER},
+		{"plain text\n", "plain text|", DECODE_RAW},
+	};
+	struct world *w = *state;
+	char out[100];
+
+	for (size_t i = 0; i < 3; i++) {
+		w->chain.format = DECODE_AUTO;
+		w->file.offset = w->file.mark_len = 0;
+		w->file.torn = 0;
+		test_write(w->path, "w", rows[i].text);
+		read_all(w, out, sizeof(out));
+		assert_string_equal(out, rows[i].want);
+		assert_int_equal(w->chain.format, rows[i].format);
+	}
+}
+
+static void partials_cross_a_generation(void **state)
+{
+	struct world *w = *state;
+	char out[100];
+
+	test_write(w->path, "a",
+		   "2026-11-21T00:32:02.3Z stdout P one \n2026-11-21T00:32:02.3Z stderr P err \n");
+	read_all(w, out, sizeof(out));
+	assert_string_equal(out, "");
+	test_write(w->path, "w",
+		   "2026-11-21T00:32:02.3Z stderr F end\n2026-11-21T00:32:02.3Z stdout F two\n");
+	w->file.offset = w->file.mark_len = 0; /* the next file of the same chain */
+	read_all(w, out, sizeof(out));
+	assert_string_equal(out, "err end|one two|");
+}
+
+static void reading_from_inside_a_line_skips_to_the_next(void **state)
+{
+	struct world *w = *state;
+	char out[100];
+
+	test_write(w->path, "a", "first line\nsecond\n");
+	w->file.offset = 4;
+	w->file.sync_line = true;
+	read_all(w, out, sizeof(out));
+	assert_string_equal(out, "second|");
+	assert_int_equal(w->chain.tally.skipped_bytes, 0);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test_setup_teardown(torn_tail_waits_for_its_newline, setup, teardown),
+	cmocka_unit_test_setup_teardown(end_of_a_generation_emits_the_torn_tail, setup, teardown),
+	cmocka_unit_test_setup_teardown(truncation_starts_again, setup, teardown),
+	cmocka_unit_test_setup_teardown(truncated_and_grown_past_the_offset_is_noticed, setup,
+					teardown),
+	cmocka_unit_test_setup_teardown(line_over_the_limit_is_cut_and_the_file_goes_on, setup,
+					teardown),
+	cmocka_unit_test_setup_teardown(line_longer_than_a_batch_is_whole, setup, teardown),
+	cmocka_unit_test_setup_teardown(full_batch_goes_on_where_it_stopped, setup, teardown),
+	cmocka_unit_test_setup_teardown(format_is_told_by_the_content, setup, teardown),
+	cmocka_unit_test_setup_teardown(partials_cross_a_generation, setup, teardown),
+	cmocka_unit_test_setup_teardown(reading_from_inside_a_line_skips_to_the_next, setup,
+					teardown),
+};
+RUN_TESTS(tests)

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "test.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "event/source.h"
+#include "files/files.h"
+
+struct world {
+	char *dir;
+	struct files *files;
+	unsigned opened, looked, released, ended;
+	struct file *last;
+};
+
+static void opened(void *ctx, struct file *f)
+{
+	struct world *w = ctx;
+
+	w->opened++;
+	w->last = f;
+}
+
+static void look(void *ctx, struct file *f)
+{
+	((struct world *)ctx)->looked++;
+}
+
+static void released(void *ctx, struct file *f)
+{
+	((struct world *)ctx)->released++;
+}
+
+static void ended(void *ctx, struct chain *c)
+{
+	((struct world *)ctx)->ended++;
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct files_hooks hooks = {
+		.ctx = w, .opened = opened, .look = look, .released = released, .ended = ended};
+
+	w->dir = test_dir_make();
+	assert_int_equal(files_new(&hooks, &w->files), 0);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	files_free(w->files);
+	test_dir_remove(w->dir);
+	free(w);
+	return 0;
+}
+
+static const char *at(struct world *w, const char *name)
+{
+	static char paths[4][256];
+	static unsigned next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", w->dir, name);
+	return path;
+}
+
+static struct file *add(struct world *w, const char *name, const char *text)
+{
+	test_write(at(w, name), "a", text);
+	w->last = NULL;
+	files_found(w->files, at(w, name), NULL);
+	return w->last;
+}
+
+static void found_twice_is_one_file(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n");
+
+	assert_non_null(f);
+	assert_int_equal(f->size, 2);
+	assert_false(f->displaced);
+	files_found(w->files, at(w, "0.log"), NULL);
+	assert_int_equal(w->opened, 1);
+}
+
+static void rename_keeps_the_file_and_its_place_in_the_chain(void **state)
+{
+	struct world *w = *state;
+	struct file *old = add(w, "0.log", "x\n"), *new;
+
+	rename(at(w, "0.log"), at(w, "0.log.20261121-000000"));
+	files_gone(w->files, at(w, "0.log"));
+	assert_true(old->displaced);
+	assert_false(old->unlinked);
+	files_found(w->files, at(w, "0.log.20261121-000000"), NULL);
+	assert_int_equal(w->opened, 1);
+	assert_string_equal(old->source->path, at(w, "0.log"));
+	new = add(w, "0.log", "y\n");
+	assert_ptr_equal(new->chain, old->chain);
+	assert_int_equal(new->chain->rotations, 1);
+	assert_true(file_eligible(old));
+	assert_false(file_eligible(new));
+	files_finish(w->files, old);
+	assert_true(file_eligible(new));
+	assert_int_equal(w->released, 0); /* still on disk: remembered */
+	unlink(at(w, "0.log.20261121-000000"));
+	files_gone(w->files, at(w, "0.log.20261121-000000"));
+	assert_true(old->unlinked);
+	files_finish(w->files, old);
+	assert_int_equal(w->released, 1);
+}
+
+static void rename_over_displaces_the_old_inode(void **state)
+{
+	struct world *w = *state;
+	struct file *old = add(w, "0.log", "x\n"), *new;
+
+	test_write(at(w, "0.log.tmp"), "w", "y\n");
+	files_found(w->files, at(w, "0.log.tmp"), NULL);
+	assert_int_equal(w->opened, 1); /* .tmp is never followed */
+	rename(at(w, "0.log.tmp"), at(w, "0.log"));
+	files_found(w->files, at(w, "0.log"), NULL);
+	new = w->last;
+	assert_ptr_not_equal(new, old);
+	assert_true(old->displaced && old->unlinked);
+	assert_false(file_eligible(new));
+	files_finish(w->files, old);
+	assert_true(file_eligible(new));
+	assert_int_equal(w->released, 1);
+}
+
+static void renamed_back_is_live_again(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n");
+
+	rename(at(w, "0.log"), at(w, "0.log.1"));
+	files_gone(w->files, at(w, "0.log"));
+	files_found(w->files, at(w, "0.log.1"), NULL);
+	files_finish(w->files, f);
+	rename(at(w, "0.log.1"), at(w, "0.log"));
+	files_gone(w->files, at(w, "0.log.1"));
+	files_found(w->files, at(w, "0.log"), NULL);
+	assert_false(f->displaced);
+	assert_ptr_equal(f->chain->live, f);
+	assert_true(list_linked(&f->in_chain));
+	assert_int_equal(w->opened, 1);
+}
+
+static void generations_found_at_once_are_read_oldest_first(void **state)
+{
+	struct world *w = *state;
+	struct file *live = add(w, "0.log", "3\n"), *mid, *old;
+	struct timespec times[2] = {{100, 0}, {100, 0}};
+
+	test_write(at(w, "0.log.T2"), "a", "2\n");
+	utimensat(AT_FDCWD, at(w, "0.log.T2"), (times[0].tv_sec = times[1].tv_sec = 200, times), 0);
+	mid = add(w, "0.log.T2", "");
+	test_write(at(w, "0.log.T1"), "a", "1\n");
+	utimensat(AT_FDCWD, at(w, "0.log.T1"), (times[0].tv_sec = times[1].tv_sec = 100, times), 0);
+	old = add(w, "0.log.T1", "");
+	/* add's empty append leaves the times alone */
+	assert_true(file_eligible(old));
+	files_finish(w->files, old);
+	assert_true(file_eligible(mid));
+	assert_false(file_eligible(live));
+	files_finish(w->files, mid);
+	assert_true(file_eligible(live));
+}
+
+static void second_hard_link_changes_nothing(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n");
+
+	assert_int_equal(link(at(w, "0.log"), at(w, "other.log")), 0);
+	files_found(w->files, at(w, "other.log"), NULL);
+	assert_int_equal(w->opened, 1);
+	assert_string_equal(f->path, at(w, "0.log"));
+	assert_false(f->displaced);
+}
+
+static void what_is_no_regular_file_is_not_opened(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(mkfifo(at(w, "0.log"), 0600), 0);
+	files_found(w->files, at(w, "0.log"), NULL);
+	assert_int_equal(symlink("/etc/passwd", at(w, "1.log")), 0);
+	files_found(w->files, at(w, "1.log"), NULL);
+	mkdir(at(w, "2.log"), 0700);
+	files_found(w->files, at(w, "2.log"), NULL);
+	assert_int_equal(w->opened, 0);
+}
+
+static void vanished_between_event_and_open_is_counted(void **state)
+{
+	struct world *w = *state;
+	struct files_stats stats;
+
+	files_found(w->files, at(w, "gone.log"), NULL);
+	files_stats(w->files, &stats);
+	assert_int_equal(stats.vanished, 1);
+	assert_int_equal(stats.open, 0);
+}
+
+static void start_at_the_end_skips_what_is_there(void **state)
+{
+	struct world *w = *state;
+	struct file *whole, *torn, *later;
+
+	files_start(w->files, true);
+	whole = add(w, "a.log", "x\ny\n");
+	torn = add(w, "b.log", "x\ny");
+	files_started(w->files);
+	later = add(w, "c.log", "x\n");
+	assert_int_equal(whole->offset, 4);
+	assert_false(whole->sync_line);
+	assert_int_equal(torn->offset, 3);
+	assert_true(torn->sync_line);
+	assert_int_equal(later->offset, 0);
+}
+
+static void excluded_files_are_never_opened(void **state)
+{
+	struct world *w = *state;
+	struct stat st;
+
+	test_write(at(w, "own.log"), "a", "x\n");
+	stat(at(w, "own.log"), &st);
+	files_exclude(w->files, (struct file_id){st.st_dev, st.st_ino});
+	files_exclude_uid(w->files, "1234-5678");
+	files_found(w->files, at(w, "own.log"), NULL);
+	mkdir(at(w, "ns_hotdrain_1234-5678"), 0700);
+	add(w, "ns_hotdrain_1234-5678/0.log", "x\n");
+	assert_int_equal(w->opened, 0);
+}
+
+static void released_file_waits_for_its_spans(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n");
+
+	f->inflight = 2;
+	unlink(at(w, "0.log"));
+	files_gone(w->files, at(w, "0.log"));
+	files_finish(w->files, f);
+	assert_int_equal(w->released, 1);
+	assert_int_equal(w->ended, 0);
+	files_put(w->files, f);
+	assert_int_equal(w->ended, 0);
+	files_put(w->files, f);
+	assert_int_equal(w->ended, 1);
+}
+
+static void lost_names_are_found_by_verify(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n");
+
+	unlink(at(w, "0.log"));
+	test_write(at(w, "0.log"), "w", "new\n");
+	files_verify(w->files); /* the events of both were lost */
+	files_found(w->files, at(w, "0.log"), NULL);
+	assert_int_equal(w->opened, 2);
+	assert_true(f->displaced && f->unlinked);
+}
+
+static void writers_are_known_to_the_kernel(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n");
+	int fd = open(at(w, "0.log"), O_WRONLY | O_APPEND);
+	int writers = file_writers(f);
+
+	if (writers < 0)
+		skip(); /* no leases here */
+	assert_int_equal(writers, 1);
+	close(fd);
+	assert_int_equal(file_writers(f), 0);
+	fd = open(at(w, "0.log"), O_WRONLY | O_APPEND | O_NONBLOCK);
+	assert_true(fd >= 0); /* the lease was given back */
+	close(fd);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+static const struct CMUnitTest tests[] = {
+	T(found_twice_is_one_file),
+	T(rename_keeps_the_file_and_its_place_in_the_chain),
+	T(rename_over_displaces_the_old_inode),
+	T(renamed_back_is_live_again),
+	T(generations_found_at_once_are_read_oldest_first),
+	T(second_hard_link_changes_nothing),
+	T(what_is_no_regular_file_is_not_opened),
+	T(vanished_between_event_and_open_is_counted),
+	T(start_at_the_end_skips_what_is_there),
+	T(excluded_files_are_never_opened),
+	T(released_file_waits_for_its_spans),
+	T(lost_names_are_found_by_verify),
+	T(writers_are_known_to_the_kernel),
+};
+RUN_TESTS(tests)
