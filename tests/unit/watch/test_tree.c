@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tree with its real inotify: what is there, and what it reports, must agree. */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "event/event.h"
+#include "event/event_queue.h"
+#include "watch/tree.h"
+#include "watch/watch.h"
+
+struct world {
+	char *dir;
+	struct event_queue *queue;
+	struct watch *watch;
+	struct tree *tree;
+	char names[200][160]; /* reported and not gone since */
+	unsigned n, touched, overflows;
+	char alias[160];
+};
+
+static void forget(struct world *w, const char *path, size_t len)
+{
+	for (unsigned i = 0; i < w->n; i++)
+		if (strncmp(w->names[i], path, len) == 0 &&
+		    (w->names[i][len] == '\0' || w->names[i][len] == '/'))
+			memmove(w->names[i--], w->names[--w->n], sizeof(w->names[0]));
+}
+
+static void found(void *ctx, const char *path, const char *alias)
+{
+	struct world *w = ctx;
+
+	forget(w, path, strlen(path));
+	snprintf(w->names[w->n++], sizeof(w->names[0]), "%s", path);
+	snprintf(w->alias, sizeof(w->alias), "%s", alias ? alias : "");
+}
+
+static void gone(void *ctx, const char *path)
+{
+	forget(ctx, path, strlen(path));
+}
+
+static int on_flush(void *ctx, struct event *events, size_t n)
+{
+	struct world *w = ctx;
+
+	for (size_t i = 0; i < n; i++) {
+		if (events[i].type == EVENT_CONTROL) {
+			w->overflows++;
+			tree_rescan(w->tree);
+		} else if (!tree_event(w->tree, &events[i])) {
+			w->touched += (events[i].action & (FILE_WRITTEN | FILE_CLOSED)) != 0;
+		}
+	}
+	return 0;
+}
+
+static void settle(struct world *w)
+{
+	struct pollfd fd = {event_queue_fd(w->queue), POLLIN, 0};
+
+	while (poll(&fd, 1, 100) == 1)
+		event_queue_flush(w->queue);
+}
+
+static void start(struct world *w, const char *root)
+{
+	struct event_queue_options q = {.capacity = 4096, .ctx = w, .on_flush = on_flush};
+	struct tree_hooks hooks = {.ctx = w, .found = found, .gone = gone, .gone_below = gone};
+	char path[160], *roots[1] = {path};
+
+	snprintf(path, sizeof(path), "%s%s", w->dir, root);
+	assert_int_equal(event_queue_new(&q, &w->queue), 0);
+	assert_int_equal(watch_new(w->queue, &w->watch), 0);
+	assert_int_equal(tree_new(w->watch, roots, 1, NULL, 0, &hooks, &w->tree), 0);
+	tree_scan(w->tree);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	log_set_level(LOG_ERR);
+	w->dir = test_dir_make();
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	if (w->queue)
+		event_queue_cancel(w->queue);
+	tree_free(w->tree);
+	watch_free(w->watch);
+	event_queue_free(w->queue);
+	test_dir_remove(w->dir);
+	free(w);
+	return 0;
+}
+
+static void run(struct world *w, const char *command)
+{
+	char line[1024];
+
+	snprintf(line, sizeof(line), "cd '%s' && { %s; }", w->dir, command);
+	assert_int_equal(system(line), 0);
+}
+
+static bool has(const struct world *w, const char *name)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/%s", w->dir, name);
+	for (unsigned i = 0; i < w->n; i++)
+		if (strcmp(w->names[i], path) == 0)
+			return true;
+	return false;
+}
+
+static void what_exists_is_found_at_any_depth(void **state)
+{
+	struct world *w = *state;
+
+	run(w, "mkdir -p a/b/c/d/e/f; touch x.log a/y.log a/b/c/d/e/f/z.log");
+	start(w, "");
+	assert_int_equal(w->n, 3);
+	assert_true(has(w, "a/b/c/d/e/f/z.log"));
+}
+
+static void what_appears_is_found_even_in_one_breath(void **state)
+{
+	struct world *w = *state;
+
+	start(w, "");
+	for (int i = 0; i < 20; i++) {
+		char command[100];
+
+		snprintf(command, sizeof(command), "mkdir -p p%d/q/r && touch p%d/q/r/0.log", i, i);
+		run(w, command);
+	}
+	settle(w);
+	assert_int_equal(w->n, 20);
+	assert_true(has(w, "p19/q/r/0.log"));
+}
+
+static void deletes_and_renames_are_told(void **state)
+{
+	struct world *w = *state;
+
+	run(w, "mkdir a; touch a/0.log a/1.log");
+	start(w, "");
+	run(w, "mv a/0.log a/0.log.1; rm a/1.log");
+	settle(w);
+	assert_int_equal(w->n, 1);
+	assert_true(has(w, "a/0.log.1"));
+}
+
+static void moved_directory_takes_its_files_along(void **state)
+{
+	struct world *w = *state;
+	struct tree_stats stats;
+
+	run(w, "mkdir -p a/b/c; touch a/b/c/0.log");
+	start(w, "");
+	run(w, "mv a/b z");
+	settle(w);
+	assert_int_equal(w->n, 1);
+	assert_true(has(w, "z/c/0.log"));
+	run(w, "touch z/c/1.log");
+	settle(w);
+	assert_true(has(w, "z/c/1.log"));
+	tree_stats(w->tree, &stats);
+	assert_int_equal(stats.dirs, 4);
+	assert_int_equal(stats.unwatched, 0);
+}
+
+static void removed_tree_leaves_nothing(void **state)
+{
+	struct world *w = *state;
+	struct tree_stats stats;
+
+	run(w, "mkdir -p a/b/c; touch a/b/c/0.log");
+	start(w, "");
+	run(w, "rm -r a");
+	settle(w);
+	tree_stats(w->tree, &stats);
+	assert_int_equal(w->n, 0);
+	assert_int_equal(stats.dirs, 1);
+}
+
+static void root_that_vanishes_is_found_again(void **state)
+{
+	struct world *w = *state;
+	struct tree_stats stats;
+
+	run(w, "mkdir root; touch root/0.log");
+	start(w, "/root");
+	run(w, "mv root elsewhere");
+	settle(w);
+	tree_turn(w->tree, clock_now_ns() + NS_PER_SEC);
+	tree_stats(w->tree, &stats);
+	assert_int_equal(stats.roots_missing, 1);
+	assert_int_equal(w->n, 0);
+	run(w, "mkdir root; touch root/1.log");
+	tree_turn(w->tree, clock_now_ns() + 10 * NS_PER_SEC);
+	assert_int_equal(w->n, 1);
+	assert_true(has(w, "root/1.log"));
+}
+
+static void links_lead_into_the_pods_beside(void **state)
+{
+	struct world *w = *state;
+
+	run(w, "mkdir -p containers pods/n_p_u/c; touch pods/n_p_u/c/0.log pods/n_p_u/c/9.log;"
+	       "ln -s $PWD/pods/n_p_u/c/0.log containers/p_n_c-0123456789abcdef.log");
+	start(w, "/containers");
+	assert_int_equal(w->n, 1);
+	assert_true(has(w, "pods/n_p_u/c/0.log"));
+	run(w, "mv pods/n_p_u/c/0.log pods/n_p_u/c/0.log.1; touch pods/n_p_u/c/0.log "
+	       "pods/n_p_u/c/8.log");
+	settle(w);
+	assert_int_equal(w->n, 2); /* its rotation is followed, its neighbours are not */
+	assert_true(has(w, "pods/n_p_u/c/0.log.1"));
+}
+
+static void links_out_of_the_roots_are_refused(void **state)
+{
+	struct world *w = *state;
+	struct tree_stats stats;
+
+	run(w, "mkdir root out; touch out/x.log; ln -s $PWD/out/x.log root/a.log; ln -s $PWD/out "
+	       "root/b;"
+	       "ln -s /etc/passwd root/c.log; ln -s nowhere root/d.log");
+	start(w, "/root");
+	tree_stats(w->tree, &stats);
+	assert_int_equal(w->n, 0);
+	assert_int_equal(stats.links_refused, 3);
+	run(w, "ln -s /etc/hostname root/e.log");
+	settle(w);
+	assert_int_equal(w->n, 0);
+}
+
+static int no_watch(int fd, const char *path, uint32_t mask)
+{
+	errno = ENOSPC;
+	return -1;
+}
+
+static void without_watches_directories_are_listed_again(void **state)
+{
+	struct world *w = *state;
+	struct tree_stats stats;
+
+	sys.inotify_add_watch = no_watch;
+	run(w, "mkdir a");
+	start(w, "");
+	tree_stats(w->tree, &stats);
+	assert_int_equal(stats.unwatched, 2);
+	run(w, "mkdir -p a/b; touch a/0.log a/b/1.log");
+	tree_turn(w->tree, clock_now_ns() + 10 * NS_PER_SEC);
+	assert_int_equal(w->n, 2);
+	sys.inotify_add_watch = inotify_add_watch;
+	tree_turn(w->tree, clock_now_ns() + 20 * NS_PER_SEC);
+	tree_stats(w->tree, &stats);
+	assert_int_equal(stats.unwatched, 0);
+}
+
+static ssize_t overflow_once(int fd, void *buf, size_t n)
+{
+	struct inotify_event e = {.wd = -1, .mask = IN_Q_OVERFLOW};
+	char drop[65536];
+
+	sys.read = read;
+	if (read(fd, drop, sizeof(drop)) < 0)
+		return -1;
+	memcpy(buf, &e, sizeof(e));
+	return sizeof(e);
+}
+
+static void overflow_is_answered_by_a_rescan(void **state)
+{
+	struct world *w = *state;
+
+	start(w, "");
+	sys.read = overflow_once; /* the events of what comes now are lost */
+	run(w, "mkdir -p a/b; touch a/b/0.log");
+	settle(w);
+	sys.read = read;
+	assert_int_equal(w->overflows, 1);
+	assert_true(has(w, "a/b/0.log"));
+	run(w, "touch a/b/1.log");
+	settle(w);
+	assert_true(has(w, "a/b/1.log"));
+}
+
+/* The one-shot watch never comes back as a dying one, however fast it is armed again. */
+static void one_shot_can_be_armed_again_after_its_event(void **state)
+{
+	struct world *w = *state;
+	char path[160];
+	int fd, armed = 0, again = 0;
+
+	start(w, "");
+	snprintf(path, sizeof(path), "%s/f", w->dir);
+	fd = open(path, O_RDWR | O_CREAT | O_APPEND, 0600);
+	for (int i = 0; i < 2000; i++) {
+		unsigned before = w->touched;
+		int wd = watch_add_file(w->watch, fd);
+
+		if (wd == -EEXIST) {
+			again++;
+			usleep(100);
+			continue;
+		}
+		assert_true(wd >= 0);
+		armed++;
+		assert_int_equal(write(fd, "x", 1), 1);
+		for (int wait = 0; w->touched == before; wait++) {
+			struct pollfd p = {event_queue_fd(w->queue), POLLIN, 0};
+
+			assert_true(wait < 50); /* silent for ever otherwise */
+			if (poll(&p, 1, 100) == 1)
+				event_queue_flush(w->queue);
+		}
+	}
+	assert_true(armed > 100);
+	close(fd);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+static const struct CMUnitTest tests[] = {
+	T(what_exists_is_found_at_any_depth),
+	T(what_appears_is_found_even_in_one_breath),
+	T(deletes_and_renames_are_told),
+	T(moved_directory_takes_its_files_along),
+	T(removed_tree_leaves_nothing),
+	T(root_that_vanishes_is_found_again),
+	T(links_lead_into_the_pods_beside),
+	T(links_out_of_the_roots_are_refused),
+	T(without_watches_directories_are_listed_again),
+	T(overflow_is_answered_by_a_rescan),
+	T(one_shot_can_be_armed_again_after_its_event),
+};
+RUN_TESTS(tests)
