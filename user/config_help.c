@@ -61,7 +61,8 @@ void config_help(const char *command)
 		option_print(&config_options[i]);
 	printf("\nDurations: 250us, 5ms, 2s, 1m, 1h, 0. Sizes: bytes, or 64Ki, 10Mi, 1Gi, 10k, "
 	       "10M.\n"
-	       "Each option is also a key of the YAML file, with underscores for dashes, except");
+	       "Each option is also a key of the YAML file, with underscores for dashes,\n"
+	       "except");
 	for (size_t i = 0, n = 0; i < config_options_n; i++)
 		if (config_options[i].flag_only)
 			printf("%s %s", n++ ? "," : "", config_options[i].key);

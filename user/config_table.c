@@ -218,10 +218,10 @@ const struct option config_options[] = {
 	{"rotate_size", 0, false, &size, FIELD(rotate_size_bytes),
 	 .initial = "10Mi", .min = "1Ki", .max = "1Ti",
 	 .help = "size at which logs are taken to be rotated until a rotation was seen "
-		 "(kubelet: containerLogMaxSize)"},
+		 "(as kubelet's containerLogMaxSize)"},
 	{"rotate_files", 0, false, &count, FIELD(rotate_files),
 	 .initial = "5", .min = "1", .max = "1000",
-	 .help = "files kept per container, likewise (kubelet: containerLogMaxFiles)"},
+	 .help = "files kept per container, likewise (as kubelet's containerLogMaxFiles)"},
 	{"rotate_quiet", 0, false, &duration, FIELD(rotate_quiet_ns),
 	 .initial = "2s", .min = "0", .max = "1h",
 	 .help = "how long a rotated file that somebody still holds open may keep its "

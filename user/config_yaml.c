@@ -163,14 +163,15 @@ static bool text_is_empty(const char *text)
 	return true;
 }
 
-static size_t key_line(const char *text, const char *name)
+/* Where the key is for the nth time; 0: it is not. */
+static size_t key_line(const char *text, const char *name, int nth)
 {
 	size_t line = 1, len = strlen(name);
 
 	for (const char *p = text; *p; line++) {
 		const char *at = p + strspn(p, " \"'");
 
-		if (!strncmp(at, name, len) && at[len + strspn(at + len, " \"'")] == ':')
+		if (!strncmp(at, name, len) && at[len + strspn(at + len, " \"'")] == ':' && !--nth)
 			return line;
 		p += strcspn(p, "\n");
 		p += *p == '\n';
@@ -194,13 +195,13 @@ static int error_add(struct buf *error, const char *path, const char *text,
 	char key[64], got[32];
 
 	if (sscanf(c->text, "Unexpected key: %63[^\n]", key) == 1) {
-		error_begin(error, path, key_line(text, key));
+		error_begin(error, path, key_line(text, key, 1));
 		buf_printf(error, "unknown key '%s', see 'hotdrain run --help'", key);
 	} else if (sscanf(c->text, "Mapping field already seen: %63[^\n]", key) == 1) {
-		error_begin(error, path, c->line);
+		error_begin(error, path, key_line(text, key, 2));
 		buf_printf(error, "%s: the key is there twice", key);
 	} else if (sscanf(c->text, "Expecting STRING, got event: %31s", got) == 1 && c->field[0]) {
-		error_begin(error, path, key_line(text, c->field));
+		error_begin(error, path, key_line(text, c->field, 1));
 		buf_printf(error, "%s: expected %s, got a %s", c->field,
 			   c->in_entry ? "single values in the list" : "a single value",
 			   !strcmp(got, "MAPPING_START") ? "mapping" : "list");
@@ -255,8 +256,12 @@ static int text_load(const char *path, const struct buf *text, struct schema *s,
 			*ret_values = values;
 			return 0;
 		}
-		if (e == CYAML_OK)
+		if (e == CYAML_ERR_ALIAS)
+			snprintf(c.text, sizeof(c.text), "aliases (*NAME) are not taken");
+		if (e == CYAML_OK) {
+			snprintf(c.text, sizeof(c.text), "only one document is taken");
 			cyaml_free(&config, &s->top, values, 0);
+		}
 		if (!schema_learn(s, keys, n, &c))
 			return error_add(error, path, text->data, &c);
 	}
@@ -269,7 +274,7 @@ static int keys_take(const struct schema *s, struct yaml_key *keys, size_t n, co
 		const struct value *v = &values[i];
 
 		keys[i].present = v->text || s->as_list[i];
-		keys[i].line = keys[i].present ? key_line(text, keys[i].name) : 0;
+		keys[i].line = keys[i].present ? key_line(text, keys[i].name, 1) : 0;
 		keys[i].n = v->text ? 1 : v->n;
 		keys[i].texts = calloc(keys[i].n + 1, sizeof(char *));
 		if (!keys[i].texts)
