@@ -125,12 +125,13 @@ static bool sink_count(struct sink *s, const struct sink_stats *done)
 	return go;
 }
 
-/* Half of the wait is fixed and half by chance, so that sinks that failed together part. */
-static void sink_wait_retry(struct sink *s, int err)
+/* Half of the wait is fixed and half by chance, so that sinks that failed together part. False when
+ * the sink was abandoned meanwhile. */
+static bool sink_wait_retry(struct sink *s, int err)
 {
 	unsigned ms;
 	struct timespec until;
-	bool was_stopping;
+	bool was_stopping, go;
 
 	s->retry_ms = s->retry_ms ? MIN(s->retry_ms * 2, RETRY_MAX_MS) : RETRY_MIN_MS * 2;
 	ms = s->retry_ms / 2 + (unsigned)rand_r(&s->seed) % (s->retry_ms / 2 + 1);
@@ -143,7 +144,9 @@ static void sink_wait_retry(struct sink *s, int err)
 	while (s->stopping == was_stopping && !s->abandoned)
 		if (pthread_cond_timedwait(&s->wake, &s->lock, &until) == ETIMEDOUT)
 			break;
+	go = !s->abandoned;
 	pthread_mutex_unlock(&s->lock);
+	return go;
 }
 
 /* 0, or the -errno it failed with for good; 1: abandoned. */
@@ -166,8 +169,8 @@ static int sink_deliver(struct sink *s, const struct batch *b)
 		}
 		if (r == 0 || (r < 0 && !error_passes(r)))
 			return r;
-		if (r < 0)
-			sink_wait_retry(s, r);
+		if (r < 0 && !sink_wait_retry(s, r))
+			return 1;
 	}
 }
 
