@@ -85,9 +85,9 @@ def replaced_while_nobody_reads(t):
     """Back-pressure while the file is replaced some times: what was unlinked is still delivered."""
     needs_conmon(t)
     root = t.mkdir("pods")
-    j, count = judge.Judge().expect("c0.0", "oe", 6000), 6000
+    j, count = judge.Judge().expect("c0.0", "oe", 20000), 20000
     with Collector(t, "-r", root, out="stalled") as c:
-        m, _ = start(t, root, "c0.0", writer("c0.0", "-n", count, "-r", 2000, "-l", 80), size_max=400000)
+        m, _ = start(t, root, "c0.0", writer("c0.0", "-n", count, "-r", 8000, "-l", 80), size_max=1500000)
         m.wait()
         c.read_on()
         verdict(t, j, c.finish(j.expected_lines()))

@@ -4,6 +4,7 @@
 expect(id, streams, count) says what was written; add() takes what was delivered, in the order it came; problems()
 names what is lost, repeated, out of order, torn, unexpected or on the wrong stream, with examples.
 """
+import time
 import zlib
 
 EXAMPLES = 4
@@ -19,6 +20,12 @@ def parse(text):
     if f"{zlib.crc32(body):08x}" != crc:
         return None
     return ident, stream, int(seq), int(ns)
+
+
+def message(ident, stream, seq, payload="-"):
+    """What writer.c would have written now."""
+    head = f"{ident} {stream} {seq:08d} {time.time_ns()} "
+    return f"{head}{zlib.crc32((head + payload).encode()):08x} {payload}"
 
 
 class Track:

@@ -28,12 +28,18 @@ def helper(name):
     source, built = os.path.join(E2E, name + ".c"), os.path.join(BUILD, "tests", "e2e", name)
     if os.path.exists(built) and os.path.getmtime(built) >= os.path.getmtime(source):
         return built
+    if os.path.isdir(BUILD) and os.access(BUILD, os.W_OK):
+        os.makedirs(os.path.dirname(built), exist_ok=True)
+        return compile_helper(source, built)
     target = os.path.join(tempfile.gettempdir(), f"hotdrain-e2e-{name}-{os.getuid()}-{int(os.path.getmtime(source))}")
-    if not os.path.exists(target):
-        aside = f"{target}.{os.getpid()}"
-        command = [os.environ.get("CC", "cc"), "-std=gnu11", "-O2", "-D_GNU_SOURCE", "-static", "-o", aside, source]
-        subprocess.run(command, check=True)
-        os.rename(aside, target)
+    return target if os.path.exists(target) else compile_helper(source, target)
+
+
+def compile_helper(source, target):
+    aside = f"{target}.{os.getpid()}"
+    command = [os.environ.get("CC", "cc"), "-std=gnu11", "-O2", "-D_GNU_SOURCE", "-static", "-o", aside, source]
+    subprocess.run(command, check=True)
+    os.rename(aside, target)
     return target
 
 
