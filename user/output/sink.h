@@ -38,8 +38,8 @@ struct sink_stats { /* counters, only growing */
 int sink_new(const char *spec, const struct sink_options *options, struct sink **ret_sink);
 void sink_put(struct sink *s, struct batch *b);
 /* Delivers what was put, then ends the thread; false when that took longer than timeout_ms (the
- * thread is then blocked in a write and the sink must not be freed: the process is about to exit).
- */
+ * thread is then blocked in a write and neither the sink nor the batches it holds may be freed: the
+ * process is about to exit). No callback runs after it has returned. */
 bool sink_stop(struct sink *s, int timeout_ms);
 void sink_free(struct sink *s);
 const char *sink_name(const struct sink *s);
