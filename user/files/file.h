@@ -29,6 +29,7 @@
 #define FILE_MARK_BYTES 128
 
 struct source;
+struct stat;
 
 struct file_id {
 	uint64_t dev, ino; /* st_dev and st_ino of the open descriptor */
@@ -83,9 +84,9 @@ struct file {
 	char mark[FILE_MARK_BYTES];
 
 	/* heat */
-	uint64_t size;       /* the largest size known */
-	bool probe;          /* written to since the last read: read until the end shows */
-	bool uncounted;	     /* grew without a counted write (mmap, sendfile): its size is looked at */
+	uint64_t size;  /* the largest size known */
+	bool probe;     /* written to since the last read: read until the end shows */
+	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
 	uint64_t seen_calls; /* counters at the last look */
 	uint64_t seen_bytes;
 	uint64_t rate;      /* bytes per second, smoothed */
@@ -112,5 +113,15 @@ static inline bool file_eligible(const struct file *f)
 {
 	return !list_linked(&f->in_chain) || f->chain->queue.next == &f->in_chain;
 }
+
+/* Takes fd, also on failure. The names in f->source come from path, else from alias (may be NULL).
+ */
+int file_new(int fd, const struct stat *st, const char *path, const char *alias,
+	     struct file **ret_file);
+void file_free(struct file *f);
+/* Reading begins at the end: when that is inside a line, the rest of the line is skipped. */
+void file_skip_to_end(struct file *f);
+/* Does anybody hold the file open for writing? 1, 0, or -errno when that cannot be known. */
+int file_writers(const struct file *f);
 
 #endif

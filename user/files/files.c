@@ -24,7 +24,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "event/source.h"
 #include "files/chain.h"
 #include "files/pod_path.h"
 
@@ -204,66 +203,18 @@ static void rename_known(struct files *fs, struct file *f, const char *path)
 	fs->hooks.look(fs->hooks.ctx, f);
 }
 
-static int new_source(struct file *f, const char *path, const char *alias)
-{
-	struct pod_path p;
-	bool known = pod_path_parse(path, &p);
-	int r;
-
-	if (!known && alias && pod_path_parse(alias, &p)) {
-		known = true;
-		path = alias;
-	}
-	r = source_new(path, &f->source);
-	if (r < 0 || !known)
-		return r;
-	f->source->k8s_namespace = strndup(p.ns, p.ns_len);
-	f->source->pod_name = strndup(p.pod, p.pod_len);
-	f->source->pod_uid = p.uid ? strndup(p.uid, p.uid_len) : NULL;
-	f->source->container_name = strndup(p.container, p.container_len);
-	f->source->restart_count = p.restart_count;
-	return f->source->k8s_namespace && f->source->pod_name && f->source->container_name
-		       ? 0
-		       : -ENOMEM;
-}
-
-static void file_free(struct file *f)
-{
-	source_unref(f->source);
-	close_fd(&f->fd);
-	free(f->path);
-	free(f);
-}
-
-/* Reading begins at the end: when that is inside a line, the rest of the line is skipped. */
-static void skip_to_end(struct file *f)
-{
-	char last;
-
-	f->offset = f->acked = f->size;
-	if (f->size && sys.pread(f->fd, &last, 1, (off_t)f->size - 1) == 1 && last != '\n')
-		f->sync_line = true;
-}
-
+/* Takes fd. */
 static int add_new(struct files *fs, const char *path, const char *alias, int fd,
 		   const struct stat *st)
 {
-	struct file *f = calloc(1, sizeof(*f));
-	int r;
+	struct file *f;
+	int r = file_new(fd, st, path, alias, &f);
 
-	if (!f) {
-		close_fd(&fd);
-		return -ENOMEM;
-	}
-	f->fd = fd;
-	f->wd = f->slot = -1;
-	f->id = id_of(st);
-	f->size = (uint64_t)st->st_size;
+	if (r < 0)
+		return r;
 	if (fs->starting && fs->skip_existing)
-		skip_to_end(f);
-	r = new_source(f, path, alias);
-	if (r == 0)
-		r = chain_get(&fs->chains, path, &f->chain);
+		file_skip_to_end(f);
+	r = chain_get(&fs->chains, path, &f->chain);
 	if (r < 0) {
 		file_free(f);
 		return r;
@@ -507,16 +458,4 @@ void files_stats(const struct files *fs, struct files_stats *ret_stats)
 	*ret_stats = fs->stats;
 	ret_stats->open = (unsigned)fs->by_id.count;
 	ret_stats->chains = (unsigned)fs->chains.count;
-}
-
-int file_writers(const struct file *f)
-{
-	/* fcntl(2), F_SETLEASE: a read lease is refused with EAGAIN while anybody has the file open
-	 * for writing. It is given back at once; an open for writing that falls in between waits
-	 * for that. */
-	if (fcntl(f->fd, F_SETLEASE, F_RDLCK) == 0) {
-		fcntl(f->fd, F_SETLEASE, F_UNLCK);
-		return 0;
-	}
-	return errno == EAGAIN ? 1 : -errno;
 }

@@ -73,7 +73,4 @@ void files_some(struct files *fs, unsigned count, void (*visit)(void *ctx, struc
 void files_each_chain(struct files *fs, void (*visit)(void *ctx, struct chain *c), void *ctx);
 void files_stats(const struct files *fs, struct files_stats *ret_stats);
 
-/* Does anybody hold the file open for writing? 1, 0, or -errno when that cannot be known. */
-int file_writers(const struct file *f);
-
 #endif

@@ -23,29 +23,16 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "base/table.h"
 #include "event/event.h"
+#include "watch/tree_node.h"
 #include "watch/watch.h"
 
 #define ROOT_RETRY_NS (NS_PER_SEC / 2)
 #define RELIST_NS     NS_PER_SEC
 #define DANGLING_NS   (5 * NS_PER_SEC)
-#define LINKED_MAX    4096 /* linked names per directory; beyond it every name there is reported */
-
-struct node {
-	struct table_node by_wd, by_path;
-	struct list sibling, children;
-	struct node *parent;
-	int wd;
-	bool linked;   /* only names in names, not recursive */
-	bool dangling; /* holds a link that leads nowhere yet */
-	char **names;
-	size_t n_names;
-	char path[];
-};
 
 struct root {
 	char *given, *path; /* path: resolved, NULL while it is missing */
@@ -56,7 +43,7 @@ struct root {
 struct tree {
 	struct watch *watch;
 	struct tree_hooks hooks;
-	struct table by_wd, by_path;
+	struct nodes nodes;
 	struct root *roots;
 	size_t n_roots;
 	char **allowed; /* canonical directories that links may lead into */
@@ -68,85 +55,12 @@ struct tree {
 
 static void add_dir(struct tree *t, struct node *parent, const char *path);
 
-static struct node *node_by_path(const struct tree *t, const char *path)
-{
-	struct table_node *n = table_get(&t->by_path, path, strlen(path));
-
-	return n ? container_of(n, struct node, by_path) : NULL;
-}
-
-static void node_set_watch(struct tree *t, struct node *n, int wd)
-{
-	struct table_node *old;
-
-	if (n->wd >= 0)
-		table_del(&t->by_wd, &n->by_wd);
-	else
-		t->stats.unwatched--;
-	n->wd = wd;
-	if (wd < 0) {
-		t->stats.unwatched++;
-		return;
-	}
-	/* A directory that was moved keeps its watch descriptor: the node at the old path loses it.
-	 */
-	old = table_get(&t->by_wd, &n->wd, sizeof(n->wd));
-	if (old)
-		node_set_watch(t, container_of(old, struct node, by_wd), -1);
-	if (table_add(&t->by_wd, &n->by_wd, &n->wd, sizeof(n->wd)) < 0) {
-		n->wd = -1;
-		t->stats.unwatched++;
-	}
-}
-
-static struct node *node_new(struct tree *t, struct node *parent, const char *path)
-{
-	size_t len = strlen(path);
-	struct node *n = calloc(1, sizeof(*n) + len + 1);
-
-	if (!n)
-		return NULL;
-	memcpy(n->path, path, len);
-	n->wd = -1;
-	list_init(&n->children);
-	list_init(&n->sibling);
-	if (table_add(&t->by_path, &n->by_path, n->path, len) < 0) {
-		free(n);
-		return NULL;
-	}
-	n->parent = parent;
-	if (parent)
-		list_add_tail(&parent->children, &n->sibling);
-	t->stats.dirs++;
-	t->stats.unwatched++;
-	return n;
-}
-
-/* Forgets a directory and all below it. */
-static void node_free(struct tree *t, struct node *n)
-{
-	list_for_each(l, next, &n->children) node_free(t, container_of(l, struct node, sibling));
-	if (n->wd >= 0) {
-		table_del(&t->by_wd, &n->by_wd);
-		watch_del(t->watch, n->wd);
-	} else {
-		t->stats.unwatched--;
-	}
-	table_del(&t->by_path, &n->by_path);
-	list_del(&n->sibling);
-	for (size_t i = 0; i < n->n_names; i++)
-		free(n->names[i]);
-	free(n->names);
-	free(n);
-	t->stats.dirs--;
-}
-
 static void node_drop(struct tree *t, struct node *n)
 {
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s", n->path);
-	node_free(t, n);
+	node_free(&t->nodes, n);
 	t->hooks.gone_below(t->hooks.ctx, path);
 }
 
@@ -168,16 +82,6 @@ static bool allowed(const struct tree *t, const char *path)
 	return false;
 }
 
-static bool wants(const struct node *n, const char *name)
-{
-	if (!n->linked || n->n_names >= LINKED_MAX)
-		return true;
-	for (size_t i = 0; i < n->n_names; i++)
-		if (strncmp(name, n->names[i], strlen(n->names[i])) == 0)
-			return true;
-	return false;
-}
-
 /* dir "/" + name, canonical. False when it would be too long. */
 static bool join_path(char *out, const char *dir, const char *name)
 {
@@ -189,29 +93,16 @@ static bool join_path(char *out, const char *dir, const char *name)
 /* Makes sure that the directory of a linked file is watched, and that name is reported there. */
 static void add_linked(struct tree *t, const char *dir, const char *name)
 {
-	struct node *n = node_by_path(t, dir);
-	char **names;
+	struct node *n = node_by_path(&t->nodes, dir);
 
 	if (!n) {
-		n = node_new(t, NULL, dir);
+		n = node_new(&t->nodes, NULL, dir);
 		if (!n)
 			return;
 		n->linked = true;
 	}
-	if (!n->linked || n->n_names >= LINKED_MAX)
-		return;
-	for (size_t i = 0; i < n->n_names; i++)
-		if (strcmp(n->names[i], name) == 0)
-			return;
-	names = realloc(n->names, (n->n_names + 1) * sizeof(*names));
-	if (!names)
-		return;
-	n->names = names;
-	n->names[n->n_names] = strdup(name);
-	if (n->names[n->n_names])
-		n->n_names++;
-	if (n->wd < 0)
-		add_dir(t, NULL, dir);
+	if (node_add_name(n, name) > 0)
+		add_dir(t, NULL, dir); /* and finds what it was rotated to before */
 }
 
 /* Where a link leads in its first step, if it is not the final path: the name that carries the
@@ -246,7 +137,7 @@ static void add_link(struct tree *t, struct node *n, const char *link)
 		return;
 	}
 	if (S_ISDIR(st.st_mode)) {
-		if (!node_by_path(t, real))
+		if (!node_by_path(&t->nodes, real))
 			add_dir(t, n, real);
 		return;
 	}
@@ -266,7 +157,7 @@ static void look_at(struct tree *t, struct node *n, const char *name, unsigned c
 	char path[PATH_MAX];
 	struct stat st;
 
-	if (!wants(n, name) || !join_path(path, n->path, name))
+	if (!node_wants(n, name) || !join_path(path, n->path, name))
 		return;
 	if (type == DT_UNKNOWN && sys.lstat(path, &st) == 0)
 		type = S_ISDIR(st.st_mode)   ? DT_DIR
@@ -306,7 +197,7 @@ static void list_dir(struct tree *t, struct node *n, int dir_fd)
 static void add_dir(struct tree *t, struct node *parent, const char *path)
 {
 	_cleanup_fd_ int fd = sys.open_plain(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct node *n = node_by_path(t, path);
+	struct node *n = node_by_path(&t->nodes, path);
 	int wd;
 
 	if (fd < 0) {
@@ -316,21 +207,20 @@ static void add_dir(struct tree *t, struct node *parent, const char *path)
 		return;
 	}
 	if (!n)
-		n = node_new(t, parent, path);
+		n = node_new(&t->nodes, parent, path);
 	if (!n)
 		return;
 	wd = watch_add_dir(t->watch, fd);
 	if (wd < 0 && wd != -ENOSPC && log_allow(&t->failed_limit, 10 * NS_PER_SEC))
 		log_warn(0, "%s: no watch: %s, looking each second", path, strerror(-wd));
 	if (wd != n->wd)
-		node_set_watch(t, n, wd < 0 ? -1 : wd);
+		node_set_watch(&t->nodes, n, wd < 0 ? -1 : wd);
 	list_dir(t, n, take_fd(fd));
 }
 
 bool tree_event(struct tree *t, const struct event *e)
 {
-	struct table_node *found = table_get(&t->by_wd, &e->watch, sizeof(e->watch));
-	struct node *n = found ? container_of(found, struct node, by_wd) : NULL;
+	struct node *n = node_by_wd(&t->nodes, e->watch);
 	struct buf subdirs = {0};
 	char path[PATH_MAX];
 	struct node *sub;
@@ -338,9 +228,7 @@ bool tree_event(struct tree *t, const struct event *e)
 	if (!n)
 		return false;
 	if (e->action & FILE_UNWATCHED) {
-		table_del(&t->by_wd, &n->by_wd);
-		n->wd = -1;
-		t->stats.unwatched++;
+		node_set_watch(&t->nodes, n, -1);
 		node_drop(t, n);
 		t->root_ns = 0;
 		return true;
@@ -348,7 +236,7 @@ bool tree_event(struct tree *t, const struct event *e)
 	if (!e->actor_name || !join_path(path, n->path, e->actor_name))
 		return true;
 	if (e->action & FILE_VANISHED) {
-		sub = e->is_dir ? node_by_path(t, path) : NULL;
+		sub = e->is_dir ? node_by_path(&t->nodes, path) : NULL;
 		if (sub)
 			node_drop(t, sub);
 		else
@@ -396,7 +284,7 @@ static void roots_check(struct tree *t)
 		if (r->path &&
 		    (sys.lstat(r->path, &st) < 0 || st.st_dev != r->dev || st.st_ino != r->ino)) {
 			log_warn(0, "root %s is gone, waiting for it to come back", r->given);
-			n = node_by_path(t, r->path);
+			n = node_by_path(&t->nodes, r->path);
 			if (n)
 				node_drop(t, n);
 			free(take_ptr(r->path));
@@ -415,14 +303,14 @@ static void relist(struct tree *t, bool (*want)(const struct node *n))
 {
 	struct buf paths = {0};
 
-	for (struct table_node *i = NULL; (i = table_walk(&t->by_path, i));) {
+	for (struct table_node *i = NULL; (i = table_walk(&t->nodes.by_path, i));) {
 		struct node *n = container_of(i, struct node, by_path);
 
 		if (want(n))
 			buf_add(&paths, n->path, strlen(n->path) + 1);
 	}
 	for (size_t at = 0; at < paths.len; at += strlen(paths.data + at) + 1) {
-		struct node *n = node_by_path(t, paths.data + at);
+		struct node *n = node_by_path(&t->nodes, paths.data + at);
 		struct stat st;
 
 		if (n && sys.lstat(n->path, &st) < 0 && errno == ENOENT)
@@ -462,7 +350,7 @@ int64_t tree_turn(struct tree *t, int64_t now_ns)
 		t->root_ns = now_ns + ROOT_RETRY_NS;
 	}
 	if (now_ns >= t->relist_ns) {
-		if (t->stats.unwatched)
+		if (t->nodes.unwatched)
 			relist(t, want_unwatched);
 		t->relist_ns = now_ns + RELIST_NS;
 	}
@@ -470,7 +358,7 @@ int64_t tree_turn(struct tree *t, int64_t now_ns)
 		relist(t, want_dangling);
 		t->dangling_ns = now_ns + DANGLING_NS;
 	}
-	return MIN(MIN(t->root_ns, t->relist_ns), t->dangling_ns);
+	return MIN(t->root_ns, t->relist_ns);
 }
 
 void tree_scan(struct tree *t)
@@ -546,6 +434,7 @@ int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *l
 	if (!t)
 		return -ENOMEM;
 	t->watch = w;
+	t->nodes.watch = w;
 	t->hooks = *hooks;
 	r = tree_init(t, roots, n_roots, links, n_links);
 	if (r < 0) {
@@ -558,19 +447,9 @@ int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *l
 
 void tree_free(struct tree *t)
 {
-	struct table_node *i;
-
 	if (!t)
 		return;
-	while ((i = table_walk(&t->by_path, NULL))) {
-		struct node *n = container_of(i, struct node, by_path);
-
-		while (n->parent)
-			n = n->parent;
-		node_free(t, n);
-	}
-	table_done(&t->by_path);
-	table_done(&t->by_wd);
+	nodes_done(&t->nodes);
 	for (size_t j = 0; j < t->n_roots; j++) {
 		free(t->roots[j].given);
 		free(t->roots[j].path);
@@ -585,4 +464,6 @@ void tree_free(struct tree *t)
 void tree_stats(const struct tree *t, struct tree_stats *ret_stats)
 {
 	*ret_stats = t->stats;
+	ret_stats->dirs = (unsigned)t->nodes.by_path.count;
+	ret_stats->unwatched = t->nodes.unwatched;
 }

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "files/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "event/source.h"
+#include "files/pod_path.h"
+
+static int new_source(struct file *f, const char *path, const char *alias)
+{
+	struct pod_path p;
+	bool known = pod_path_parse(path, &p);
+	int r;
+
+	if (!known && alias && pod_path_parse(alias, &p)) {
+		known = true;
+		path = alias;
+	}
+	r = source_new(path, &f->source);
+	if (r < 0 || !known)
+		return r;
+	f->source->k8s_namespace = strndup(p.ns, p.ns_len);
+	f->source->pod_name = strndup(p.pod, p.pod_len);
+	f->source->pod_uid = p.uid ? strndup(p.uid, p.uid_len) : NULL;
+	f->source->container_name = strndup(p.container, p.container_len);
+	f->source->restart_count = p.restart_count;
+	return f->source->k8s_namespace && f->source->pod_name && f->source->container_name
+		       ? 0
+		       : -ENOMEM;
+}
+
+void file_free(struct file *f)
+{
+	source_unref(f->source);
+	close_fd(&f->fd);
+	free(f->path);
+	free(f);
+}
+
+void file_skip_to_end(struct file *f)
+{
+	char last;
+
+	f->offset = f->acked = f->size;
+	if (f->size && sys.pread(f->fd, &last, 1, (off_t)f->size - 1) == 1 && last != '\n')
+		f->sync_line = true;
+}
+
+int file_new(int fd, const struct stat *st, const char *path, const char *alias,
+	     struct file **ret_file)
+{
+	struct file *f = calloc(1, sizeof(*f));
+	int r;
+
+	if (!f) {
+		close_fd(&fd);
+		return -ENOMEM;
+	}
+	f->fd = fd;
+	f->wd = f->slot = -1;
+	f->id = (struct file_id){st->st_dev, st->st_ino};
+	f->size = (uint64_t)st->st_size;
+	r = new_source(f, path, alias);
+	if (r < 0) {
+		file_free(f);
+		return r;
+	}
+	*ret_file = f;
+	return 0;
+}
+
+int file_writers(const struct file *f)
+{
+	/* fcntl(2), F_SETLEASE: a read lease is refused with EAGAIN while anybody has the file open
+	 * for writing. It is given back at once; an open for writing that falls in between waits
+	 * for that. */
+	if (fcntl(f->fd, F_SETLEASE, F_RDLCK) == 0) {
+		fcntl(f->fd, F_SETLEASE, F_UNLCK);
+		return 0;
+	}
+	return errno == EAGAIN ? 1 : -errno;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The directories that the tree watches: found by watch and by path, linked to their parents. */
+#ifndef WATCH_TREE_NODE_H
+#define WATCH_TREE_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/list.h"
+#include "base/table.h"
+
+struct watch;
+
+struct nodes { /* zero-initialised but for watch */
+	struct watch *watch;
+	struct table by_wd, by_path;
+	unsigned unwatched;
+};
+
+struct node {
+	struct table_node by_wd, by_path;
+	struct list sibling, children;
+	struct node *parent;
+	int wd;
+	bool linked;   /* reached by links to files: not recursive, and only names in names */
+	bool dangling; /* holds a link that leads nowhere yet */
+	char **names;
+	size_t n_names;
+	char path[];
+};
+
+/* parent may be NULL: a root, or a directory that links lead to. NULL: no memory, or path is known.
+ */
+struct node *node_new(struct nodes *ns, struct node *parent, const char *path);
+/* Forgets a directory and all below it, and takes their watches away. */
+void node_free(struct nodes *ns, struct node *n);
+struct node *node_by_path(const struct nodes *ns, const char *path);
+struct node *node_by_wd(const struct nodes *ns, int wd);
+/* wd -1: it has none (any more). */
+void node_set_watch(struct nodes *ns, struct node *n, int wd);
+/* Is a name in this directory to be reported? In a linked one: the linked names and those that
+ * begin so. */
+bool node_wants(const struct node *n, const char *name);
+/* 1: added to a linked node; 0: nothing to do; -ENOMEM. */
+int node_add_name(struct node *n, const char *name);
+void nodes_done(struct nodes *ns);
+
+#endif
