@@ -70,17 +70,15 @@ static size_t plain_char(const uint8_t *p, size_t n, bool *whole)
 
 static bool plain_escape(const uint8_t *p, size_t n, struct buf *out)
 {
+	static const char short_bytes[] = "\b\f\n\r\t\"\\", short_letters[] = "bfnrt\"\\";
 	bool invalid = false, whole;
 
 	for (size_t at = 0, used; at < n; at += used) {
-		const char *name =
-			p[at] && p[at] < 0x80 ? strchr("\bb\ff\nn\rr\tt\"\"\\\\", p[at]) : NULL;
+		const char *short_form = p[at] ? strchr(short_bytes, p[at]) : NULL;
 
 		used = 1;
-		/* In the string the byte stands before its letter; letters are found as themselves.
-		 */
-		if (name && (p[at] < 0x20 || p[at] == '"' || p[at] == '\\')) {
-			buf_printf(out, "\\%c", name[1]);
+		if (short_form) {
+			buf_printf(out, "\\%c", short_letters[short_form - short_bytes]);
 		} else if (p[at] < 0x20) {
 			buf_printf(out, "\\u%04x", p[at]);
 		} else if (p[at] < 0x80) {
