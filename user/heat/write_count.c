@@ -19,6 +19,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,6 +100,7 @@ static int count_attach(struct write_count *wc, enum rung wanted)
 		else
 			wc->rung = rung;
 	}
+	malloc_trim(0); /* the kernel's BTF was read once for each rung: 10 MiB */
 	if (!wc->bpf)
 		return 0;
 	wc->slots = write_bpf_slots(wc->bpf);
