@@ -26,6 +26,9 @@ struct flow {
 	uint64_t model_len; /* of the record begun, were it not cut */
 };
 
+#define LETTERS 89
+
+static char letters[LETTERS + 2048]; /* what the pieces are cut from, one behind the other */
 static struct batch *b;
 static uint32_t base; /* records before it are only there to fill the batch */
 
@@ -100,31 +103,32 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct join_budget budget = {0};
 	struct flow flows[3] = {0};
-	size_t letters = 0;
+	uint64_t written = 0;
 
 	if (len < 3)
 		return 0;
-	if (!b)
+	if (!b) {
 		CHECK(batch_new(4096, 65536, &b) == 0);
+		for (size_t i = 0; i < sizeof(letters); i++)
+			letters[i] = (char)('!' + i % LETTERS);
+	}
 	budget.line_max = 1 + data[0] * 8u;
 	budget.max_bytes = data[1] == 255 ? UINT32_MAX : data[1] * 32u;
 	base = BATCH_RECORDS - 2 - data[2] % 8;
 	b->n_records = base;
 	for (size_t i = 3; i + 1 < len; i += 2) {
-		uint32_t n = data[i + 1] << (data[i] >> 4 & 3);
-		char text[2048];
-		struct decoded d = {.text = text,
+		uint32_t n = (uint32_t)data[i + 1] << (data[i] >> 4 & 3);
+		struct decoded d = {.text = letters + written % LETTERS,
 				    .text_len = n,
 				    .time = "TIME",
 				    .time_len = 4,
 				    .stream = data[i] % 3,
 				    .partial = data[i] & 4};
 
-		for (uint32_t k = 0; k < n; k++)
-			text[k] = (char)('!' + letters++ % 89);
-		/* A slice stays only as long as its batch: here, until the next piece. */
+		written += n;
 		add(flows, &budget, &d, data[i] & 8);
-		collect(flows, &budget);
+		if (data[i] & 0x40)
+			collect(flows, &budget);
 	}
 	finish(flows, &budget);
 	return 0;
