@@ -26,8 +26,9 @@
 #include "watch/tree.h"
 #include "watch/watch.h"
 
-#define EVENTS_MAX 8192
-#define SWEEP_NS   NS_PER_SEC
+#define EVENTS_MAX   8192
+#define SWEEP_NS     NS_PER_SEC
+#define SETTLE_TRIES 20
 
 static int on_flush(void *ctx, struct event *events, size_t n)
 {
@@ -219,6 +220,27 @@ static int64_t next_deadline(const struct collector *c, bool more)
 	return at;
 }
 
+/*
+ * A name is opened some time after its event: it may lead to a younger file by then, and the older
+ * one turn up under its rotated name in an event still to come. So before anything is read from a
+ * file just found, the events that were under way are waited for (a few, and not for long).
+ */
+static void take_events(struct collector *c)
+{
+	struct pollfd fd = {event_queue_fd(c->queue), POLLIN, 0};
+
+	c->found_new = false;
+	event_queue_flush(c->queue);
+	for (int tries = 0; c->found_new && tries < SETTLE_TRIES; tries++) {
+		bool settled = watch_settled(c->watch);
+
+		if (!event_queue_flush(c->queue) && settled)
+			break;
+		if (!settled)
+			poll(&fd, 1, 1);
+	}
+}
+
 static void wait_for_work(struct collector *c, bool more)
 {
 	struct pollfd fds[] = {{event_queue_fd(c->queue), POLLIN, 0},
@@ -238,7 +260,7 @@ static void wait_for_work(struct collector *c, bool more)
 	if (fds[1].revents)
 		outlet_clear(c->outlet);
 	if (fds[0].revents)
-		event_queue_flush(c->queue);
+		take_events(c);
 }
 
 static void slow_work(struct collector *c, int64_t now_ns)

@@ -50,6 +50,7 @@ static void opened(void *ctx, struct file *f)
 		f->slot = slot;
 	heat_look_size(f, now); /* after the counter, so that nothing falls between */
 	c->active_ns = now;
+	c->found_new = true;
 	list_init(&f->in_hot);
 	if (file_dirty(f) || f->displaced)
 		make_hot(c, f, now);

@@ -50,18 +50,31 @@ static int64_t mtime_ns(const struct stat *st)
 	return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
 }
 
+/* Was o rotated away no later than f? Several rotations can fall into one tick of the clock that
+ * stamps files (4 ms): then their names decide, as the kubelet's are stamps. */
+static bool older(const struct file *o, const struct file *f, const struct stat *st)
+{
+	struct stat other;
+	int64_t difference;
+
+	if (sys.fstat(o->fd, &other) < 0)
+		return false;
+	difference = mtime_ns(&other) - mtime_ns(st);
+	if (difference == 0)
+		return o->path && strcmp(o->path, f->path) < 0;
+	return difference < 0;
+}
+
 void chain_insert(struct chain *c, struct file *f, const struct stat *st)
 {
 	struct list *pos = c->queue.prev;
-	struct stat other;
 
 	if (strcmp(f->path, c->key) != 0) {
 		for (; pos != &c->queue; pos = pos->prev) {
 			struct file *o = container_of(pos, struct file, in_chain);
 
 			/* Behind the first that is not younger; never before one that was begun. */
-			if (o != c->live && (o->offset > 0 || (sys.fstat(o->fd, &other) == 0 &&
-							       mtime_ns(&other) <= mtime_ns(st))))
+			if (o != c->live && (o->offset > 0 || older(o, f, st)))
 				break;
 		}
 	}

@@ -178,19 +178,24 @@ static void take_place(struct files *fs, struct file *f)
 		set_displaced(f);
 }
 
+/* Does path lead to f? An event may be about the inode that had the name before. */
+static bool leads_to(const char *path, const struct file *f)
+{
+	struct file_id id;
+	struct stat st;
+
+	if (sys.lstat(path, &st) < 0)
+		return false;
+	id = id_of(&st);
+	return memcmp(&id, &f->id, sizeof(id)) == 0;
+}
+
 /* A known inode has shown up under a name that is not the one we know it by. */
 static void rename_known(struct files *fs, struct file *f, const char *path)
 {
-	struct stat st;
-
 	if (f->path) {
-		struct file_id id;
-
-		if (sys.lstat(f->path, &st) == 0) {
-			id = id_of(&st);
-			if (memcmp(&id, &f->id, sizeof(id)) == 0)
-				return; /* a second hard link */
-		}
+		if (leads_to(f->path, f))
+			return; /* a second hard link */
 		table_del(&fs->by_path, &f->by_path);
 		free(take_ptr(f->path));
 		if (f->chain->live == f)
@@ -312,7 +317,7 @@ void files_gone(struct files *fs, const char *path)
 {
 	struct file *f = file_at(fs, path);
 
-	if (f)
+	if (f && !leads_to(path, f))
 		lose_name(fs, f);
 }
 

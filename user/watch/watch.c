@@ -16,11 +16,11 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 
 #include "base/log.h"
 #include "base/sys.h"
@@ -35,6 +35,7 @@ struct watch {
 	struct event_queue *queue;
 	pthread_t thread;
 	bool running;
+	atomic_bool busy; /* what was read is not all on the queue yet */
 	atomic_uint_fast64_t events, overflows, refused;
 };
 
@@ -86,6 +87,7 @@ static void *read_loop(void *arg)
 			break;
 		if (fds[1].revents)
 			break;
+		atomic_store(&w->busy, true);
 		n = sys.read(w->fd, raw, sizeof(raw));
 		if (n < 0 && errno != EAGAIN && errno != EINTR && push_overflow(w) < 0)
 			break;
@@ -96,6 +98,7 @@ static void *read_loop(void *arg)
 				return NULL;
 			at += (ssize_t)(sizeof(*e) + e->len);
 		}
+		atomic_store(&w->busy, false);
 	}
 	return NULL;
 }
@@ -166,6 +169,15 @@ void watch_del(struct watch *w, int wd)
 {
 	if (w->fd >= 0 && wd >= 0)
 		sys.inotify_rm_watch(w->fd, wd);
+}
+
+bool watch_settled(struct watch *w)
+{
+	int unread = 0;
+
+	if (w->fd < 0)
+		return true;
+	return ioctl(w->fd, FIONREAD, &unread) == 0 && unread == 0 && !atomic_load(&w->busy);
 }
 
 void watch_stats(struct watch *w, struct watch_stats *ret_stats)

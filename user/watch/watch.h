@@ -13,6 +13,7 @@
 #ifndef WATCH_WATCH_H
 #define WATCH_WATCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct event_queue;
@@ -32,6 +33,9 @@ int watch_add_dir(struct watch *w, int dir_fd);
  * that is returned reports only writes from now on: look at the size after this call. */
 int watch_add_file(struct watch *w, int fd);
 void watch_del(struct watch *w, int wd);
+/* Everything that happened before this call is on the event queue. False: the read loop is at it.
+ */
+bool watch_settled(struct watch *w);
 void watch_stats(struct watch *w, struct watch_stats *ret_stats);
 
 #endif
