@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The arena is page-aligned, so that what only a rare long line has touched (everything behind
+ * The arena is page-aligned, so that what only a rare long line has touched (everything well behind
  * fill_bytes) goes back to the system when the batch is reset: otherwise each batch of the pool
- * would in time hold the longest line it ever saw.
+ * would in time hold the longest line it ever saw. The line that fills a batch usually ends a
+ * little behind fill_bytes: that much is kept, or every batch would cost a system call and a page
+ * fault.
  */
 #include "output/batch.h"
 
@@ -12,7 +14,8 @@
 
 #include "event/source.h"
 
-#define PAGE 4096
+#define PAGE        4096
+#define KEEP_BEHIND 65536
 
 int batch_new(size_t fill_bytes, size_t longest_line, struct batch **ret_batch)
 {
@@ -46,7 +49,7 @@ void batch_free(struct batch *b)
 
 void batch_reset(struct batch *b)
 {
-	size_t keep = (b->fill_bytes + PAGE - 1) / PAGE * PAGE;
+	size_t keep = (b->fill_bytes + KEEP_BEHIND + PAGE - 1) / PAGE * PAGE;
 
 	for (uint32_t i = 0; i < b->n_spans; i++)
 		source_unref(b->spans[i].source);
