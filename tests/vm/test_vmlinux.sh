@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# vmlinux/check: every field of vmlinux.h is in the kernels' BTF, and a wrong one is found out.
+# vmlinux.h serves both architectures; vmlinux/check finds every field of it in the kernels' BTF,
+# and a wrong one is found out.
 . "$(dirname "$0")/vm.sh"
 
 # The kernel's BTF, brought out of a virtual machine once, in $kernel/btf.
@@ -34,6 +35,17 @@ check_finds_faults() {
 	fi
 }
 
+compiles() {
+	if out=$("${CLANG:-clang}" -target bpf -O2 -g -Wall -Werror -mcpu=v3 "-D__TARGET_ARCH_$1" \
+		-Ibpf -Ivmlinux -c -o "$work/$1.o" bpf/write_count.bpf.c 2>&1); then
+		ok "the programs compile for $1"
+	else
+		not_ok "the programs compile for $1" "$out"
+	fi
+}
+
+compiles x86
+compiles arm64
 check "this kernel" /sys/kernel/btf/vmlinux
 if ! vm_need; then
 	skipped "vmlinux.h fits Debian's kernels" "$why"

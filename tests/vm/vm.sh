@@ -9,6 +9,8 @@
 #   vm_initramfs FILE PROGRAM.. with the programs, their libraries and the modules of $kernel
 #   vm_disks                    fresh ext4 and xfs images and an empty one for what comes out
 #   vm_boot INITRAMFS PARAMS..  runs init to its end, console in $work/console
+#
+# shellcheck disable=SC2034  # why and bad are for the tests
 
 cd "$(dirname "$0")/../.." || exit 1
 B=${B:-build}
@@ -56,8 +58,10 @@ vm_kernel() {
 	if [ ! -d "$kernel" ]; then
 		(cd "$work" && timeout 300 apt-get -q download "$name" >download.log 2>&1) ||
 			{ why="cannot download $name: $(tail -n 1 "$work/download.log")"; return 1; }
-		dpkg-deb -x "$work/$name"_*.deb "$work/$name" && mv "$work/$name" "$kernel" ||
-			{ why="cannot unpack $name"; return 1; }
+		if ! dpkg-deb -x "$work/$name"_*.deb "$work/$name" || ! mv "$work/$name" "$kernel"; then
+			why="cannot unpack $name"
+			return 1
+		fi
 		rm -f "$work/$name"_*.deb
 	fi
 	echo "$name" >"$cache/$1"
