@@ -3,6 +3,7 @@
 """Shapes of the log tree: what is followed, under which names, and what must be left alone."""
 import os
 import shutil
+import signal
 import socket
 import stat
 import sys
@@ -569,6 +570,82 @@ def an_inode_used_again_is_a_new_file(t):
         records = c.finish(len(wanted))
     t.note(f"{reused} times the same inode")
     t.equal([r.message for r in records], wanted, "messages")
+
+
+@suite.case(bpf=BOTH)
+def an_overflow_of_the_event_queue(t):
+    """The collector is stopped while more events happen than the kernel keeps: creations, renames, rotations get lost."""
+    root = t.mkdir("root")
+    with open("/proc/sys/fs/inotify/max_queued_events") as f:
+        limit = int(f.read())
+    if limit > 40000:
+        t.skip(f"fs.inotify.max_queued_events is {limit}: too many to overflow")
+    flicker, old = os.path.join(root, "flicker"), tree.Pod(root, name="old", number=1).log()
+    os.mkdir(flicker)
+    moved = tree.Pod(root, name="moved", number=2)
+    wanted = tree.write_lines(old, "old", 5) + tree.write_lines(moved.log(), "moved", 5)
+    with Collector(t, "-r", root) as c:
+        c.ready(root)
+        c.wait_lines(10)
+        proc.kill(c.pid, signal.SIGSTOP)
+        for n in range(limit // 2 + 2000):
+            path = os.path.join(flicker, f"f{n % 5}")
+            open(path, "w").close()
+            os.unlink(path)
+        wanted += tree.write_lines(old, "old", 5, first=5)
+        os.rename(old, old + ".20261121-000000")
+        wanted += tree.write_lines(old, "old", 5, first=10)
+        os.rename(moved.dir, moved.dir.replace("moved", "new-name"))
+        wanted += tree.write_lines(tree.Pod(root, name="new-name", number=2).log(), "moved", 5, first=5)
+        wanted += tree.write_lines(tree.Pod(root, name="new", number=3).log(), "new", 5)
+        proc.kill(c.pid, signal.SIGCONT)
+        t.check(c.wait_lines(len(wanted), 8), f"{len(c.lines)} lines of {len(wanted)} after the overflow")
+        wanted += tree.write_lines(old, "old", 5, first=15)
+        wanted += tree.write_lines(tree.Pod(root, name="later", number=4).log(), "later", 5)
+        records = c.finish(len(wanted))
+    same(t, [r.message for r in records], wanted)
+    in_order(t, records, "old ", [f"old {i}" for i in range(20)])
+    in_order(t, records, "moved ", [f"moved {i}" for i in range(10)])
+
+
+@suite.case(bpf=BOTH)
+def rotations_while_it_is_stopped(t):
+    """Three generations come and one goes while the collector does not run: order by generation, nothing twice."""
+    root = t.mkdir("root")
+    log, wanted = tree.Pod(root).log(), []
+    with Collector(t, "-r", root) as c:
+        c.ready(root)
+        wanted += tree.write_lines(log, "g0", 50)
+        c.wait_lines(50)
+        proc.kill(c.pid, signal.SIGSTOP)
+        for k in range(3):
+            wanted += tree.write_lines(log, f"g{k}", 50, first=50)
+            os.rename(log, f"{log}.20261121-00000{k}")
+            if k < 2:
+                wanted += tree.write_lines(log, f"g{k + 1}", 50)
+            time.sleep(0.02)  # modification times tell generations apart
+        os.unlink(f"{log}.20261121-000000")  # it is held: its last lines still count
+        wanted += tree.write_lines(log, "g3", 50)
+        proc.kill(c.pid, signal.SIGCONT)
+        records = c.finish(len(wanted))
+    t.equal([r.message for r in records], wanted, "messages")
+
+
+@suite.case(bpf=BOTH)
+def two_hundred_pods_come_and_grow_at_once(t):
+    root, wanted = t.mkdir("root"), []
+    with Collector(t, "-r", root) as c:
+        c.ready(root)
+        for step in range(4):
+            for n in range(200):
+                wanted += tree.write_lines(tree.Pod(root, name=f"p{n}", number=n).log(), f"p{n}", 3, first=3 * step)
+        records = c.finish(len(wanted))
+    same(t, [r.message for r in records], wanted)
+    by_pod = {}
+    for r in records:
+        by_pod.setdefault(r["k8s.pod.name"], []).append(r.message)
+    for name, got in by_pod.items():
+        t.equal(got, [f"{name} {i}" for i in range(12)], f"messages of {name}")
 
 
 suite.run()
