@@ -168,7 +168,8 @@ static void look_at(struct tree *t, struct node *n, const char *name, unsigned c
 		buf_add(subdirs, path, strlen(path) + 1);
 	else if (type == DT_LNK)
 		add_link(t, n, path);
-	else if (type == DT_REG)
+	else if (type == DT_REG ||
+		 type == DT_UNKNOWN) /* unknown: vanished already, to be counted */
 		t->hooks.found(t->hooks.ctx, path, NULL);
 }
 
