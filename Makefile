@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # make            build/hotdrain
 # make run        follow /var/log/pods, or a demonstration tree where there is none
-# make test       all tests; SAN=1 with ASan and UBSan; V=1 shows every command
+# make test       all tests; SAN=1: with ASan and UBSan; V=1: shows every command
+# make check      static analysis;  make bench: the benchmarks;  make image-test: build and run the image
+# make deps       install (Debian) or list what is needed; run and test call it
+# make install    DESTDIR=, PREFIX=/usr/local
+# make monitoring writer inspect down reset    containers on one log volume (deploy/compose.yaml)
 VERSION := 0.1.0
 B       := build$(if $(SAN),/san)
 Q       := $(if $(V),,@)
@@ -21,10 +25,20 @@ ALL_CFLAGS = -std=gnu11 $(WARN) $(CFLAGS) $(SANFLAGS) -D_GNU_SOURCE -DVERSION='"
              -Iuser -Ibpf -I$(B) -MMD -MP $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS     = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread
 
+PREFIX  ?= /usr/local
+SYSCONF ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+
 SRC     := $(wildcard user/*.c user/*/*.c)
 OBJ     := $(SRC:%.c=$(B)/%.o)
 LIB_OBJ := $(filter-out $(B)/user/main.o,$(OBJ))
 UNIT    := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*.c tests/unit/*/*.c))
+
+HELPERS := $(patsubst %.c,$(B)/%,$(wildcard tests/e2e/*.c tests/bench/*.c))
+FUZZ    := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+SUITES   = $(UNIT) $(FUZZ) $(sort $(wildcard tests/lint/test_* tests/deploy/test_* tests/e2e/test_* tests/vm/test_*))
+CHECKS   = $(sort $(wildcard tests/lint/test_* tests/lint/check_*))
+COMPOSE  = $$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f deploy/compose.yaml
 
 all: $(B)/hotdrain
 
@@ -52,11 +66,75 @@ $(B)/tests/unit/%: tests/unit/%.c $(LIB_OBJ)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests/unit -o $@ $< $(LIB_OBJ) $(LIBS) -lcmocka
 
-unit: $(UNIT)
+$(B)/tests/e2e/%: tests/e2e/%.c
+	$(call say,TEST)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -fsanitize%,$(ALL_CFLAGS)) -o $@ $< -lz -lm
+
+$(B)/tests/bench/%: tests/bench/%.c $(LIB_OBJ)
+	$(call say,BENCH)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(LIB_OBJ) $(LIBS)
+
+$(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(LIB_OBJ)
+	$(call say,FUZZ)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/fuzz -o $@ $< tests/fuzz/driver.c $(LIB_OBJ) $(LIBS)
+
+tests: $(UNIT) $(HELPERS) $(FUZZ)
+
+# Prerequisites are installed before make looks at what they build, hence the second make.
+deps:
+	$(Q)deploy/deps build
+
+run:
+	$(Q)deploy/deps build
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)exec tests/demo/run $(B)/hotdrain
+
+test:
+	$(Q)deploy/deps test
+	$(Q)$(MAKE) --no-print-directory all tests
+	$(Q)B=$(B) SAN=$(SAN) tests/run $(SUITES)
+
+check:
+	$(Q)deploy/deps test
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)B=$(B) tests/run $(CHECKS)
+
+bench:
+	$(Q)deploy/deps test
+	$(Q)$(MAKE) --no-print-directory all tests
+	$(Q)B=$(B) tests/bench/run
+
+# Builds the image with podman from this machine's Debian mirror and runs it: minutes, root.
+image-test:
+	$(Q)deploy/deps test
+	$(Q)B=$(B) tests/run tests/deploy/image_test.sh
+
+install: all
+	install -D -m 755 $(B)/hotdrain $(DESTDIR)$(PREFIX)/bin/hotdrain
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/bin/hotdrain|$(PREFIX)/bin/hotdrain|' deploy/hotdrain.service > $(DESTDIR)$(UNITDIR)/hotdrain.service
+	test -e $(DESTDIR)$(SYSCONF)/hotdrain/config.yaml || \
+		install -D -m 644 deploy/config.yaml $(DESTDIR)$(SYSCONF)/hotdrain/config.yaml
+
+monitoring:
+	$(COMPOSE) up -d --build monitoring
+	$(COMPOSE) logs --follow monitoring
+writer:
+	$(COMPOSE) up -d --build writer
+inspect:
+	$(COMPOSE) run --rm inspect
+down:
+	$(COMPOSE) down --remove-orphans
+reset:
+	$(COMPOSE) down --remove-orphans --volumes --rmi local
 
 clean:
 	$(Q)rm -rf build
 
-.PHONY: all unit clean
+.PHONY: all tests clean deps run test check bench image-test install monitoring writer inspect down reset
 .DELETE_ON_ERROR:
--include $(OBJ:.o=.d) $(UNIT:%=%.d)
+.SECONDARY:
+-include $(OBJ:.o=.d) $(UNIT:%=%.d) $(HELPERS:%=%.d) $(FUZZ:%=%.d)
