@@ -3,7 +3,7 @@
 # Calls, bytes and sizes on real kernels: the unit tests of heat/write_count on Debian's 6.1 and
 # 6.12, on tmpfs, ext4 and xfs, where each rung named must attach.
 . "$(dirname "$0")/vm.sh"
-name="counts in a virtual machine"
+title="counts in a virtual machine"
 programs="test_write_count test_write_slots"
 
 # boot LABEL PARAMS..
@@ -19,19 +19,19 @@ boot() {
 }
 
 if ! vm_need; then
-	skipped "$name" "$why"
+	skipped "$title" "$why"
 	echo "1..$n"
 	exit 0
 fi
 set --
 for p in $programs; do
 	[ -x "$B/tests/unit/heat/$p" ] || make -s B="$B" "$B/tests/unit/heat/$p" >&2 ||
-		{ not_ok "$name" "$p does not build"; exit 1; }
+		{ not_ok "$title" "$p does not build"; exit 1; }
 	set -- "$@" "$B/tests/unit/heat/$p"
 done
 for meta in linux-image-cloud-amd64 linux-image-6.12-cloud-amd64; do
 	if ! vm_kernel "$meta"; then
-		skipped "$name: $meta" "$why"
+		skipped "$title: $meta" "$why"
 		continue
 	fi
 	version=$(basename "$vmlinuz" | sed 's/vmlinuz-//')

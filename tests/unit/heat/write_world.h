@@ -206,12 +206,20 @@ static inline void world_init(struct world *world)
 
 static inline void world_done(struct world *world)
 {
+	/* by tests that failed half-way */
+	static const char *const left[] = {"both", "twin", "twin2", "full", "upper", "lower"};
+	char path[128];
+
 	for (size_t r = 0; r < RUNG_OFF; r++)
 		write_count_free(world->counts[r]);
 	for (size_t d = 0; d < world->dirs_n; d++)
 		free(world->dirs[d]);
 	for (size_t i = 0; i < world->tests_n; i++)
 		free((char *)world->tests[i].name);
+	for (size_t i = 0; i < ARRAY_SIZE(left); i++) {
+		snprintf(path, sizeof(path), "%s/%s", world->scratch, left[i]);
+		tmpfs_gone(path);
+	}
 	rmdir(world->scratch);
 }
 
