@@ -301,7 +301,7 @@ int yaml_load(const char *path, struct yaml_key *keys, size_t n, struct buf *err
 		r = buf_add(&text, "", 1);
 	if (!r)
 		r = schema_init(&schema, keys, n);
-	if (r < 0) {
+	if (r) {
 		buf_printf(error, "%s: %s", path, strerror(-r));
 		return r;
 	}
