@@ -29,6 +29,7 @@
 #define EVENTS_MAX   8192
 #define SWEEP_NS     NS_PER_SEC
 #define SETTLE_TRIES 20
+#define RETRY_NS     (5 * NS_PER_SEC)
 
 static int on_flush(void *ctx, struct event *events, size_t n)
 {
@@ -269,18 +270,36 @@ static void slow_work(struct collector *c, int64_t now_ns)
 		collector_sweep(c);
 		c->sweep_ns = now_ns + SWEEP_NS;
 	}
+	if (now_ns >= c->retry_ns) {
+		if (files_take_retry(c->files))
+			tree_rescan(c->tree);
+		c->retry_ns = now_ns + RETRY_NS;
+	}
 	if (now_ns >= c->tree_ns)
 		c->tree_ns = tree_turn(c->tree, now_ns);
 }
 
-/* Everything drained, handed on and acknowledged, and nothing new for exit_when_idle. */
+static void note_growth(void *ctx, struct file *f)
+{
+	if (heat_look_size(f, clock_now_ns()))
+		collector_touched(ctx, f);
+}
+
+static bool any_dirty(const struct collector *c)
+{
+	list_for_each(l, next,
+		      &c->hot) if (file_dirty(container_of(l, struct file, in_hot))) return true;
+	return false;
+}
+
+/* Everything drained, and nothing new for exit_when_idle; at last each file's size is asked. */
 static bool is_idle(struct collector *c, int64_t now_ns)
 {
-	if (c->cfg->exit_when_idle_ns < 0 || now_ns - c->active_ns < c->cfg->exit_when_idle_ns)
+	if (c->cfg->exit_when_idle_ns < 0 || now_ns - c->active_ns < c->cfg->exit_when_idle_ns ||
+	    any_dirty(c))
 		return false;
-	list_for_each(l, next,
-		      &c->hot) if (file_dirty(container_of(l, struct file, in_hot))) return false;
-	return true;
+	files_each(c->files, note_growth, c);
+	return !any_dirty(c);
 }
 
 static bool collector_turn(struct collector *c, bool more)

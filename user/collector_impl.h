@@ -42,7 +42,7 @@ struct collector {
 	struct priority_shares shares;
 
 	int signal_fd;
-	int64_t look_ns, slow_ns, sweep_ns, tree_ns; /* when next */
+	int64_t look_ns, slow_ns, sweep_ns, tree_ns, retry_ns; /* when next */
 	int64_t active_ns; /* when something was last found, read or written */
 	int64_t start_ns;
 	bool stop, blocked;

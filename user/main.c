@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "base/sys.h"
@@ -10,6 +12,25 @@
 #include "config.h"
 
 #define EXIT_USER 2 /* the user's: a flag, a key, a path */
+
+/* A closed standard descriptor would be given to the next file opened, and written to as if it were
+ * the output. A read-only one in its place makes such a write fail. */
+static void keep_standard_fds(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			open("/dev/null", O_RDONLY);
+}
+
+static void raise_open_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 static int run_main(int argc, char **argv)
 {
@@ -20,6 +41,7 @@ static int run_main(int argc, char **argv)
 	if (r != 0)
 		return r < 0 ? EXIT_USER : 0;
 	log_set_level(cfg.log_level);
+	raise_open_files();
 	r = collector_new(&cfg, &c);
 	if (r < 0)
 		return r == -ENOMEM ? 1 : EXIT_USER;
@@ -50,6 +72,7 @@ static void usage(FILE *to)
 
 int main(int argc, char **argv)
 {
+	keep_standard_fds();
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_USER;

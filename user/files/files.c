@@ -38,7 +38,7 @@ struct files {
 	struct files_hooks hooks;
 	struct table by_id, by_path, by_wd, chains, excluded;
 	char *excluded_uid; /* "_UID/" */
-	bool starting, skip_existing;
+	bool starting, skip_existing, retry;
 	size_t cursor;
 	struct log_limit limit;
 	struct files_stats stats;
@@ -254,6 +254,7 @@ static void open_failed(struct files *fs, const char *path, int err)
 	if (err == ELOOP) /* became a symbolic link meanwhile */
 		return;
 	fs->stats.unreadable++;
+	fs->retry = true;
 	if (log_allow(&fs->limit, 10 * NS_PER_SEC))
 		log_warn(0, "%s: %s, retrying", path, strerror(err));
 }
@@ -280,6 +281,14 @@ static void open_new(struct files *fs, const char *path, const char *alias)
 	r = add_new(fs, path, alias, take_fd(fd), &st);
 	if (r < 0)
 		log_err(r, "%s: %s, ignoring", path, strerror(-r));
+}
+
+bool files_take_retry(struct files *fs)
+{
+	bool retry = fs->retry;
+
+	fs->retry = false;
+	return retry;
 }
 
 void files_found(struct files *fs, const char *path, const char *alias)

@@ -47,6 +47,8 @@ int files_exclude(struct files *fs, struct file_id id);
 void files_exclude_uid(struct files *fs, const char *uid);
 
 void files_found(struct files *fs, const char *path, const char *alias);
+/* An open was refused since the last call (permissions, descriptors): worth another look. */
+bool files_take_retry(struct files *fs);
 void files_gone(struct files *fs, const char *path);
 void files_gone_below(struct files *fs, const char *dir);
 /* After an overflow: drops every name that no longer leads to its file, and looks at every file. */
