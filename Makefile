@@ -41,6 +41,7 @@ CHECKS   = $(sort $(wildcard tests/lint/test_* tests/lint/check_*))
 COMPOSE  = $$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f deploy/compose.yaml
 
 all: $(B)/hotdrain
+	@:
 
 $(B)/hotdrain: $(OBJ)
 	$(call say,LD)

@@ -46,7 +46,7 @@ struct collector {
 	int64_t active_ns; /* when something was last found, read or written */
 	int64_t start_ns;
 	bool stop, blocked;
-	bool found_new; /* a file was opened since events were last taken */
+	bool found_new;     /* a file was opened since events were last taken */
 	int failure;        /* -errno that ends it */
 	struct tally ended; /* of the containers that are gone */
 	uint64_t blocked_turns, unwatchable;

@@ -213,7 +213,7 @@ def an_unreadable_file(t):
     tree.write_lines(secret, "secret", 3)
     os.chmod(secret, 0o600)
     with Collector(t, "-r", root, **drop_to(NOBODY)) as c:
-        c.ready_line = c.wait_lines(3)
+        c.wait_lines(3)
         later = tree.Pod(root).log("later")
         os.close(os.open(later, os.O_CREAT | os.O_WRONLY, 0o600))
         wanted += tree.write_lines(tree.Pod(root).log("good"), "good", 3, first=3)
@@ -376,8 +376,6 @@ def no_capabilities(t):
     if os.geteuid() or not tool.find("setpriv"):
         t.skip("needs root and setpriv")
     root = open_root(t)
-    with Collector(t, "-r", root, bpf=False) as c:
-        c.process.terminate()
     command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", tool.hotdrain(), "run", "-r", root]
     result = subprocess.Popen([*command, "--exit-when-idle", "300ms"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     tree.write_lines(tree.Pod(root).log(), "x", 5)

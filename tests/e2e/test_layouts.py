@@ -496,7 +496,8 @@ def files_outside_the_layout_have_their_path_only(t):
 def hostile_names(t):
     """Quotes, backslashes, control characters, other scripts: valid JSON, and the name exactly as it is."""
     root = t.mkdir("root")
-    names = ['quo"te', "back\\slash", "new\nline", "tab\tand\x01control\x7f", "ünï-日本-🚰", "a" * 250, " ", "-r", "%s%n", "'$(id)`"]
+    names = ['quo"te', "back\\slash", "new\nline", "tab\tand\x01control\x7f", "ünï-日本-🚰", "a" * 250, " ", "-r", "%s%n",
+             "'$(id)`"]
     for n, name in enumerate(names):
         os.mkdir(os.path.join(root, name))
         tree.append(os.path.join(root, name, "0.log"), tree.cri(f"odd {n}"))

@@ -258,6 +258,14 @@ static void result_write(const struct options *o, const char *stream, size_t n, 
 		dprintf(fd, "%s %c %llu\n", o->id, stream[i], (unsigned long long)count);
 }
 
+static void usage(void)
+{
+	fputs("usage: writer [-n COUNT] [-t SECONDS] [-r LINES/S] [-l PAYLOAD] [-L EVERY:PAYLOAD] "
+	      "[-s o|e|oe] [-b BURST] [-f FILE] [-F cri|docker|raw] [-x] [-R RESULT] ID\n",
+	      stderr);
+	exit(2);
+}
+
 static void options_parse(int argc, char **argv, struct options *o)
 {
 	int c;
@@ -302,13 +310,24 @@ static void options_parse(int argc, char **argv, struct options *o)
 			exit(2);
 		}
 	}
-	if (optind != argc - 1 || !o->payload || !o->burst || o->long_payload > PAYLOAD_MAX) {
-		fprintf(stderr, "usage: writer [-n COUNT] [-t SECONDS] [-r LINES/S] [-l PAYLOAD] "
-				"[-L EVERY:PAYLOAD] [-s o|e|oe] [-b BURST] [-f FILE] "
-				"[-F cri|docker|raw] [-x] [-R RESULT] ID\n");
-		exit(2);
-	}
+	if (optind != argc - 1 || !o->payload || !o->burst || o->long_payload > PAYLOAD_MAX)
+		usage();
 	o->id = argv[optind];
+}
+
+/* Both streams at once: a process for each. */
+static void write_streams(const struct options *o, struct line_buf *out)
+{
+	bool both = strlen(o->streams) == 2;
+	pid_t other = both ? fork() : 0;
+	char stream = o->streams[both && !other];
+	int fd = stream == 'e' ? STDERR_FILENO : STDOUT_FILENO;
+
+	if (other < 0)
+		die("fork");
+	result_write(o, &stream, 1, write_stream(o, fd, stream, out));
+	while (other && waitpid(other, NULL, 0) < 0 && errno == EINTR)
+		;
 }
 
 int main(int argc, char **argv)
@@ -316,9 +335,6 @@ int main(int argc, char **argv)
 	struct options o = {.format = "cri", .streams = "oe", .payload = 80, .burst = 1};
 	struct sigaction act = {.sa_handler = on_signal};
 	struct line_buf out = {0};
-	pid_t other = 0;
-	int fd = STDOUT_FILENO;
-	char stream;
 
 	options_parse(argc, argv, &o);
 	crc_init();
@@ -327,20 +343,9 @@ int main(int argc, char **argv)
 	out.data = malloc(o.burst * (2 * o.payload + 256) + o.long_payload * (o.burst + 1) + 256);
 	if (!out.data)
 		die("memory");
-	if (o.path) {
+	if (o.path)
 		result_write(&o, o.streams, strlen(o.streams), write_file(&o, &out));
-		return 0;
-	}
-	if (strlen(o.streams) == 2) {
-		other = fork();
-		if (other < 0)
-			die("fork");
-	}
-	stream = other ? o.streams[0] : o.streams[strlen(o.streams) - 1];
-	if (stream == 'e')
-		fd = STDERR_FILENO;
-	result_write(&o, &stream, 1, write_stream(&o, fd, stream, &out));
-	while (other && waitpid(other, NULL, 0) < 0 && errno == EINTR)
-		;
+	else
+		write_streams(&o, &out);
 	return 0;
 }

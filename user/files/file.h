@@ -38,7 +38,7 @@ struct file_id {
 /* What became of the bytes of a container's log; only growing. Bytes are of the files, headers
  * included. */
 struct tally {
-	uint64_t read_bytes, delivered_bytes, records, cut_records, malformed_lines, truncations;
+	uint64_t read_bytes, delivered_bytes, records, malformed_lines, truncations;
 	uint64_t skipped_bytes; /* beyond the line limit */
 };
 
@@ -62,17 +62,15 @@ struct file {
 	struct chain *chain;
 	struct source *source;
 	struct file_id id;
-	int fd;
-	int wd;     /* armed one-shot watch, -1 */
-	int slot;   /* write counter, -1 */
-	char *path; /* the name it has now; NULL: none that we know */
+	int fd, wd, slot; /* wd: the armed one-shot watch, slot: the write counter; -1 for none */
+	char *path;       /* the name it has now; NULL: none that we know */
 
 	bool displaced, unlinked;
-	bool lingering;   /* left the chain while somebody still held it open for writing */
-	bool unwatchable; /* inotify is at its limit: polled slowly instead */
-	int64_t displaced_ns;
-	unsigned inflight; /* spans of this file that the sinks hold */
+	bool lingering;    /* left the chain while somebody still held it open for writing */
+	bool unwatchable;  /* inotify is at its limit: polled slowly instead */
 	bool released;     /* out of the tables, freed when inflight is 0 */
+	unsigned inflight; /* spans of this file that the sinks hold */
+	int64_t displaced_ns;
 
 	/* drain */
 	uint64_t offset; /* the next byte to read */
@@ -88,14 +86,12 @@ struct file {
 	bool probe;     /* written to since the last read: read until the end shows */
 	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
 	uint64_t seen_calls; /* counters at the last look */
-	uint64_t seen_bytes;
-	uint64_t rate;      /* bytes per second, smoothed */
-	int64_t rate_ns;    /* when rate was updated */
-	uint64_t rate_mark; /* written bytes then */
-	int64_t changed_ns; /* last seen growing */
-	int64_t stat_ns;    /* next look at the size by fstat */
-	int64_t dirty_ns;   /* backlog since, 0: none */
-	int64_t served_ns;  /* last drained, or dirty since */
+	uint64_t rate;       /* bytes per second, smoothed */
+	int64_t rate_ns;     /* when rate was updated */
+	uint64_t rate_mark;  /* written bytes then */
+	int64_t changed_ns;  /* last seen growing */
+	int64_t dirty_ns;    /* backlog since, 0: none */
+	int64_t served_ns;   /* last drained, or dirty since */
 };
 
 static inline bool file_dirty(const struct file *f)

@@ -61,7 +61,7 @@ static bool parse_pods(const char *path, const char *name, struct pod_path *p)
 		return false;
 	p->container = container;
 	p->container_len = (size_t)(end - container);
-	p->restart_count = atoi(name);
+	p->restart_count = (int)strtol(name, NULL, 10);
 	return true;
 }
 

@@ -72,7 +72,6 @@ void heat_look(const struct write_count *wc, struct file *f, int64_t now_ns)
 	write_count_read(wc, f->slot, &total);
 	if (total.calls != f->seen_calls) {
 		f->seen_calls = total.calls;
-		f->seen_bytes = total.bytes;
 		f->size = MAX(f->size, total.size);
 		f->probe = true;
 		grown(f, now_ns);
