@@ -75,9 +75,9 @@ struct file {
 	/* drain */
 	uint64_t offset; /* the next byte to read */
 	uint64_t acked;  /* every sink has acknowledged the bytes before it */
-	uint64_t torn;  /* bytes behind offset without a newline, the rest of the line is awaited */
-	bool skip_line; /* what comes up to the next newline belongs to a line that was cut */
-	bool sync_line; /* collection begins inside a line: skip to the next one */
+	uint64_t torn; /* bytes behind offset without a newline, the rest of the line is awaited */
+	bool skip_line,
+		sync_line; /* up to the next newline: rest of a cut line; begun inside a line */
 	uint32_t mark_len; /* the bytes before offset, as read: they differ when it was rewritten */
 	char mark[FILE_MARK_BYTES];
 
@@ -87,11 +87,10 @@ struct file {
 	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
 	uint64_t seen_calls; /* counters at the last look */
 	uint64_t rate;       /* bytes per second, smoothed */
-	int64_t rate_ns;     /* when rate was updated */
-	uint64_t rate_mark;  /* written bytes then */
-	int64_t changed_ns;  /* last seen growing */
-	int64_t dirty_ns;    /* backlog since, 0: none */
-	int64_t served_ns;   /* last drained, or dirty since */
+	int64_t rate_ns;     /* when rate was updated, and rate_mark the bytes written then */
+	uint64_t rate_mark;
+	int64_t changed_ns;          /* last seen growing */
+	int64_t dirty_ns, served_ns; /* backlog since, 0: none; last drained, or dirty since */
 };
 
 static inline bool file_dirty(const struct file *f)
@@ -110,8 +109,7 @@ static inline bool file_eligible(const struct file *f)
 	return !list_linked(&f->in_chain) || f->chain->queue.next == &f->in_chain;
 }
 
-/* Takes fd, also on failure. The names in f->source come from path, else from alias (may be NULL).
- */
+/* Takes fd, also on failure. f->source's names come from path, else from alias (may be NULL). */
 int file_new(int fd, const struct stat *st, const char *path, const char *alias,
 	     struct file **ret_file);
 void file_free(struct file *f);
