@@ -264,5 +264,9 @@ int main(int argc, char **argv)
 	j.latency_us = must(malloc(LATENCY_MAX * sizeof(*j.latency_us)));
 	judge_read(&j);
 	report(&j);
+	for (size_t i = 0; i < TABLE_SIZE; i++)
+		free(j.table[i].bits);
+	free(j.table);
+	free(j.latency_us);
 	return 0;
 }

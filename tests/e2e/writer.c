@@ -347,5 +347,6 @@ int main(int argc, char **argv)
 		result_write(&o, o.streams, strlen(o.streams), write_file(&o, &out));
 	else
 		write_streams(&o, &out);
+	free(out.data);
 	return 0;
 }
