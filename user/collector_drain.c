@@ -158,21 +158,3 @@ bool collector_drain(struct collector *c, int64_t now_ns)
 			return true;
 	return false;
 }
-
-static void span_acked(void *ctx, const struct span *s, bool delivered)
-{
-	struct collector *c = ctx;
-	struct file *f = s->file;
-
-	if (delivered) {
-		f->acked = s->end_offset;
-		f->chain->tally.delivered_bytes += s->read_bytes;
-		f->chain->tally.records += s->count;
-	}
-	files_put(c->files, f);
-}
-
-void collector_take_acks(struct collector *c)
-{
-	outlet_acks(c->outlet, span_acked, c);
-}

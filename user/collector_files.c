@@ -19,6 +19,7 @@
 #include "drain/join.h"
 #include "event/source.h"
 #include "files/files.h"
+#include "output/batch.h"
 #include "output/encode.h"
 #include "output/outlet.h"
 #include "watch/tree.h"
@@ -234,6 +235,24 @@ void collector_sweep(struct collector *c)
 
 	files_stats(c->files, &stats);
 	files_some(c->files, stats.open / SWEEP_PARTS + 8, sweep_file, c);
+}
+
+static void span_acked(void *ctx, const struct span *s, bool delivered)
+{
+	struct collector *c = ctx;
+	struct file *f = s->file;
+
+	if (delivered) {
+		f->acked = s->end_offset;
+		f->chain->tally.delivered_bytes += s->read_bytes;
+		f->chain->tally.records += s->count;
+	}
+	files_put(c->files, f);
+}
+
+void collector_take_acks(struct collector *c)
+{
+	outlet_acks(c->outlet, span_acked, c);
 }
 
 struct flush {

@@ -61,6 +61,7 @@ void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns);
 /* A displaced file that is drained as far as we know: is it at its end? */
 void collector_close_displaced(struct collector *c, struct file *f, int64_t now_ns);
 void collector_sweep(struct collector *c);
+void collector_take_acks(struct collector *c);
 /* Emits what will not be continued: torn tails (tails) and partials, waiting for batches until
  * deadline_ns. */
 void collector_flush_tails(struct collector *c, bool tails, int64_t deadline_ns);
@@ -69,7 +70,6 @@ void collector_flush_tails(struct collector *c, bool tails, int64_t deadline_ns)
 /* True when there is more to read right now. */
 bool collector_drain(struct collector *c, int64_t now_ns);
 void collector_look(struct collector *c, int64_t now_ns);
-void collector_take_acks(struct collector *c);
 
 /* collector_report.c */
 void collector_summary(struct collector *c);

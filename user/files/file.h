@@ -35,8 +35,7 @@ struct file_id {
 	uint64_t dev, ino; /* st_dev and st_ino of the open descriptor */
 };
 
-/* What became of the bytes of a container's log; only growing. Bytes are of the files, headers
- * included. */
+/* What became of the bytes of a container's log (of its files, headers included); only growing. */
 struct tally {
 	uint64_t read_bytes, delivered_bytes, records, malformed_lines, truncations;
 	uint64_t skipped_bytes; /* beyond the line limit */
