@@ -17,6 +17,7 @@
 
 #include "base/sys.h"
 #include "config.h"
+#include "config_table.h"
 
 #define WORDS_MAX 16
 
@@ -353,6 +354,54 @@ static void file_that_cannot_be_read_is_one_line(void **state)
 	assert_said("--config: expected a file, got nothing");
 }
 
+static void assert_same(const struct option *o, const struct config *a, const struct config *b)
+{
+	const char *x = (const char *)a + o->offset, *y = (const char *)b + o->offset;
+
+	if (o->kind->list) {
+		const struct config_list *l = (const void *)x, *m = (const void *)y;
+
+		assert_int_equal(l->n, m->n);
+		for (size_t i = 0; i < l->n; i++)
+			assert_string_equal(l->items[i], m->items[i]);
+		return;
+	}
+	/* None is narrower; of a wider one this is the half that tells (little-endian). */
+	assert_memory_equal(x, y, sizeof(uint32_t));
+}
+
+/* deploy/config.yaml: every key is there, and says what holds without it. */
+static void example_file_is_the_defaults(void **state)
+{
+	struct config with, without;
+
+	snprintf(file, sizeof(file), "deploy/config.yaml");
+	if (access(file, R_OK) < 0)
+		fail_msg("no %s: to be run from the top of the tree", file);
+	assert_int_equal(parse("-c @", &with), 0);
+	assert_int_equal(parse("", &without), 0);
+	for (size_t i = 0; i < config_options_n; i++) {
+		const struct option *o = &config_options[i];
+		FILE *f = fopen(file, "r");
+		char line[256];
+		size_t n = strlen(o->key);
+		bool found = false;
+
+		assert_non_null(f);
+		while (fgets(line, sizeof(line), f))
+			found = found || (!strncmp(line, o->key, n) && line[n] == ':');
+		fclose(f);
+		assert_int_equal(found, !o->flag_only);
+		if (found)
+			assert_same(o, &with, &without);
+	}
+	assert_int_equal(with.line_max_bytes, without.line_max_bytes);
+	assert_int_equal(with.exit_when_idle_ns, without.exit_when_idle_ns);
+	config_done(&with);
+	config_done(&without);
+	snprintf(file, sizeof(file), "%s/c.yaml", dir);
+}
+
 static void environment_names_root_and_own_pod(void **state)
 {
 	struct config c;
@@ -414,6 +463,7 @@ int main(void)
 		cmocka_unit_test(file_that_holds_nothing_changes_nothing),
 		cmocka_unit_test(bad_file_is_one_line_with_key_and_line),
 		cmocka_unit_test(file_that_cannot_be_read_is_one_line),
+		cmocka_unit_test(example_file_is_the_defaults),
 		cmocka_unit_test(environment_names_root_and_own_pod),
 		cmocka_unit_test(help_shows_every_option_within_100_columns),
 	};
