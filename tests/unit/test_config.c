@@ -20,6 +20,7 @@
 #include "config_table.h"
 
 #define WORDS_MAX 16
+#define EXAMPLE   "deploy/config.yaml"
 
 static char dir[64], file[80];
 static char said[64 * 1024]; /* what the last parse() wrote */
@@ -375,14 +376,13 @@ static void example_file_is_the_defaults(void **state)
 {
 	struct config with, without;
 
-	snprintf(file, sizeof(file), "deploy/config.yaml");
-	if (access(file, R_OK) < 0)
-		fail_msg("no %s: to be run from the top of the tree", file);
-	assert_int_equal(parse("-c @", &with), 0);
+	if (access(EXAMPLE, R_OK) < 0)
+		fail_msg("no %s: to be run from the top of the tree", EXAMPLE);
+	assert_int_equal(parse("-c " EXAMPLE, &with), 0);
 	assert_int_equal(parse("", &without), 0);
 	for (size_t i = 0; i < config_options_n; i++) {
 		const struct option *o = &config_options[i];
-		FILE *f = fopen(file, "r");
+		FILE *f = fopen(EXAMPLE, "r");
 		char line[256];
 		size_t n = strlen(o->key);
 		bool found = false;
@@ -399,7 +399,6 @@ static void example_file_is_the_defaults(void **state)
 	assert_int_equal(with.exit_when_idle_ns, without.exit_when_idle_ns);
 	config_done(&with);
 	config_done(&without);
-	snprintf(file, sizeof(file), "%s/c.yaml", dir);
 }
 
 static void environment_names_root_and_own_pod(void **state)
