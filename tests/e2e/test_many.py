@@ -82,6 +82,36 @@ def written(path, wanted):
             wanted[ident, stream] = int(count)
 
 
+def idle_ms(t, c):
+    """CPU time of 10 s in which nothing happens."""
+    before = proc.cpu_seconds(c.pid)
+    time.sleep(10)
+    used = (proc.cpu_seconds(c.pid) - before) * 1e3
+    t.note(f"{used:.2f} ms of CPU in 10 s")
+    return used
+
+
+@suite.case(bpf=BOTH, timeout=60)
+def an_idle_collector_does_not_work(t):
+    """First of all cases: what others leave to the kernel to write back would be counted here."""
+    root = t.mkdir("pods")
+    wanted = 0
+    for n in range(FILES):
+        wanted += len(tree.write_lines(container_log(root, f"c{n}.0", n), f"c{n}", 3))
+    with Collector(t, "-r", root) as c:
+        t.check(c.wait_lines(wanted), "the lines from before have not come")
+        time.sleep(2)
+        used = idle_ms(t, c)
+        if used >= IDLE_MAX_MS and not tool.sanitized():
+            t.note("too much: once more, the machine may have been busy")
+            used = idle_ms(t, c)
+        tree.append(container_log(root, "c7.0", 7), tree.cri("awake"))
+        t.check(c.wait_lines(wanted + 1, 2), "a line after the rest has not come")
+        c.stop()
+    if not tool.sanitized():
+        t.check(used < IDLE_MAX_MS, f"an idle collector used {used:.1f} ms of CPU in 10 s, the limit is {IDLE_MAX_MS}")
+
+
 def noisy_and_quiet(t, seconds):
     """One full-speed writer, 999 files with about 400 lines/s together. Gives the latencies of the quiet ones."""
     root = t.mkdir(f"pods-{time.monotonic_ns()}")
@@ -222,26 +252,6 @@ def unfinished_lines_do_not_grow_memory(t):
         count = sum(chunk.count(b"x") for chunk in iter(lambda: f.read(1 << 20), b""))
     t.equal(count, FILES * 60 * len(piece), "bytes of text delivered")
     check_memory(t, peak)
-
-
-@suite.case(bpf=BOTH, timeout=60)
-def an_idle_collector_does_not_work(t):
-    root = t.mkdir("pods")
-    wanted = 0
-    for n in range(FILES):
-        wanted += len(tree.write_lines(container_log(root, f"c{n}.0", n), f"c{n}", 3))
-    with Collector(t, "-r", root) as c:
-        t.check(c.wait_lines(wanted), "the lines from before have not come")
-        time.sleep(2)
-        before = proc.cpu_seconds(c.pid)
-        time.sleep(10)
-        used_ms = (proc.cpu_seconds(c.pid) - before) * 1e3
-        t.note(f"{used_ms:.2f} ms of CPU in 10 s")
-        tree.append(container_log(root, "c7.0", 7), tree.cri("awake"))
-        t.check(c.wait_lines(wanted + 1, 2), "a line after the rest has not come")
-        c.stop()
-    if not tool.sanitized():
-        t.check(used_ms < IDLE_MAX_MS, f"an idle collector used {used_ms:.1f} ms of CPU in 10 s, the limit is {IDLE_MAX_MS}")
 
 
 suite.run()
