@@ -138,10 +138,14 @@ class Containerd:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def remove_cgroups(self):
+        """Below each hierarchy's top or below the group this test is in, as the hierarchy has it."""
         base = "/sys/fs/cgroup"
+        with open("/proc/self/cgroup") as f:
+            own = {line.rstrip("\n").split(":", 2)[2].strip("/") for line in f}
         for top in [base, *(os.path.join(base, n) for n in os.listdir(base))]:
-            for path, _, _ in os.walk(os.path.join(top, self.cgroup), topdown=False):
-                try:
-                    os.rmdir(path)
-                except OSError:
-                    pass
+            for group in {"", *own}:
+                for path, _, _ in os.walk(os.path.join(top, group, self.cgroup), topdown=False):
+                    try:
+                        os.rmdir(path)
+                    except OSError:
+                        pass
