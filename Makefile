@@ -70,7 +70,7 @@ $(B)/tests/unit/%: tests/unit/%.c $(LIB_OBJ)
 $(B)/tests/e2e/%: tests/e2e/%.c
 	$(call say,TEST)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(filter-out -fsanitize%,$(ALL_CFLAGS)) -o $@ $< -lz -lm
+	$(Q)$(CC) $(filter-out -fsanitize%,$(ALL_CFLAGS)) -static -o $@ $<
 
 $(B)/tests/bench/%: tests/bench/%.c $(LIB_OBJ)
 	$(call say,BENCH)
@@ -111,7 +111,7 @@ bench:
 # Builds the image with podman from this machine's Debian mirror and runs it: minutes, root.
 image-test:
 	$(Q)deploy/deps test
-	$(Q)B=$(B) tests/run tests/deploy/image_test.sh
+	$(Q)B=$(B) tests/run tests/deploy/test_image.sh
 
 install: all
 	install -D -m 755 $(B)/hotdrain $(DESTDIR)$(PREFIX)/bin/hotdrain

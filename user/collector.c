@@ -281,14 +281,22 @@ static void slow_work(struct collector *c, int64_t now_ns)
 
 static void note_growth(void *ctx, struct file *f)
 {
+	struct collector *c = ctx;
+
+	if (f->maybe_copy)
+		files_settle_copy(c->files, f, false);
 	if (heat_look_size(f, clock_now_ns()))
 		collector_touched(ctx, f);
 }
 
 static bool any_dirty(const struct collector *c)
 {
-	list_for_each(l, next,
-		      &c->hot) if (file_dirty(container_of(l, struct file, in_hot))) return true;
+	list_for_each (l, next, &c->hot) {
+		const struct file *f = container_of(l, struct file, in_hot);
+
+		if (file_dirty(f) && !f->maybe_copy)
+			return true;
+	}
 	return false;
 }
 

@@ -27,6 +27,8 @@
 static void look_at_hot(struct collector *c, struct file *f, int64_t now_ns)
 {
 	heat_look(c->counts, f, now_ns);
+	if (f->maybe_copy && !collector_settle_copy(c, f, now_ns))
+		return;
 	if (file_dirty(f)) {
 		if (!f->dirty_ns)
 			f->dirty_ns = f->served_ns = now_ns;
@@ -41,20 +43,20 @@ static void look_at_hot(struct collector *c, struct file *f, int64_t now_ns)
 
 void collector_look(struct collector *c, int64_t now_ns)
 {
-	if (now_ns < c->look_ns)
-		return;
-	c->look_ns = now_ns + c->cfg->tick_ns;
-	list_for_each(l, next, &c->hot)
-		look_at_hot(c, container_of(l, struct file, in_hot), now_ns);
+	if (now_ns >= c->look_ns) {
+		c->look_ns = now_ns + c->cfg->tick_ns;
+		list_for_each (l, next, &c->hot)
+			look_at_hot(c, container_of(l, struct file, in_hot), now_ns);
+	}
 	if (now_ns < c->slow_ns)
 		return;
 	c->slow_ns = now_ns + SLOW_NS;
-	list_for_each(l, next, &c->slow)
-	{
+	list_for_each (l, next, &c->slow) {
 		struct file *f = container_of(l, struct file, in_hot);
 
 		heat_look(c->counts, f, now_ns);
-		if (file_dirty(f) || f->displaced) {
+		collector_flush_ended(c, f, now_ns);
+		if (file_dirty(f) || f->displaced || !collector_wants_slow(f)) {
 			list_del(l);
 			list_add_tail(&c->hot, l);
 			c->look_ns = 0;
@@ -86,8 +88,7 @@ static bool claims_room(struct collector *c)
 static void collect_claims(struct collector *c)
 {
 	c->n_claims = 0;
-	list_for_each(l, next, &c->hot)
-	{
+	list_for_each (l, next, &c->hot) {
 		struct file *f = container_of(l, struct file, in_hot);
 
 		if (!file_dirty(f) || !file_eligible(f))
@@ -146,8 +147,8 @@ bool collector_drain(struct collector *c, int64_t now_ns)
 		c->blocked_turns++;
 		return true;
 	}
-	priority_begin(&p, (enum order)c->cfg->order, &c->shares, c->claims, c->n_claims,
-		       c->scratch, TURN_BYTES, QUANTUM_BYTES);
+	priority_begin(&p, c->cfg->order, &c->shares, c->claims, c->n_claims, c->scratch,
+		       TURN_BYTES, QUANTUM_BYTES);
 	while ((claim = priority_next(&p, &grant))) {
 		c->blocked = !serve(c, &p, claim, grant, now_ns);
 		if (c->blocked)

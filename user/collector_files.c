@@ -16,6 +16,7 @@
 #include "base/sys.h"
 #include "collector_impl.h"
 #include "config.h"
+#include "drain/copy.h"
 #include "drain/join.h"
 #include "event/source.h"
 #include "files/files.h"
@@ -26,7 +27,8 @@
 #include "watch/watch.h"
 
 #define PARTIAL_WAIT_NS (5 * NS_PER_SEC)
-#define SWEEP_PARTS     10 /* each file's size is looked at every so many seconds */
+#define COPY_WAIT_NS    (10 * NS_PER_SEC)
+#define SWEEP_PARTS     60 /* each file's size is looked at every so many seconds */
 
 static void make_hot(struct collector *c, struct file *f, int64_t now_ns)
 {
@@ -53,6 +55,8 @@ static void opened(void *ctx, struct file *f)
 	c->active_ns = now;
 	c->found_new = true;
 	list_init(&f->in_hot);
+	if (f->maybe_copy)
+		collector_settle_copy(c, f, now);
 	if (file_dirty(f) || f->displaced)
 		make_hot(c, f, now);
 	else
@@ -121,6 +125,22 @@ void collector_touched(struct collector *c, struct file *f)
 	make_hot(c, f, clock_now_ns());
 }
 
+static bool joins_pending(const struct chain *chain)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(chain->joins); i++)
+		if (join_pending(&chain->joins[i]))
+			return true;
+	return false;
+}
+
+/* Nothing will tell when it is due for the next step: a container's partial line that may never be
+ * ended, a file without a watch, without a name, or held open by somebody else. */
+bool collector_wants_slow(const struct file *f)
+{
+	return f->unwatchable || (f->displaced && (f->unlinked || f->lingering || !f->path)) ||
+	       (f == f->chain->live && joins_pending(f->chain));
+}
+
 /*
  * Arms the one-shot watch, then looks whether something came meanwhile. What grew without a counted
  * write will do so again: from then on its size is looked at instead.
@@ -145,7 +165,7 @@ void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns)
 			f->uncounted = total.calls == f->seen_calls;
 		}
 		make_hot(c, f, now_ns);
-	} else if (f->unwatchable) {
+	} else if (collector_wants_slow(f)) {
 		list_add_tail(&c->slow, &f->in_hot);
 	}
 }
@@ -179,14 +199,6 @@ static bool emit_tail(struct collector *c, struct file *f, bool torn, bool joins
 	return true;
 }
 
-static bool joins_pending(const struct chain *chain)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(chain->joins); i++)
-		if (join_pending(&chain->joins[i]))
-			return true;
-	return false;
-}
-
 void collector_close_displaced(struct collector *c, struct file *f, int64_t now_ns)
 {
 	int64_t quiet_ns = now_ns - MAX(f->changed_ns, f->displaced_ns);
@@ -215,18 +227,32 @@ void collector_close_displaced(struct collector *c, struct file *f, int64_t now_
 	files_finish(c->files, f); /* may free f */
 }
 
+void collector_flush_ended(struct collector *c, struct file *f, int64_t now_ns)
+{
+	struct batch *b = outlet_batch(c->outlet);
+
+	if (b && f == f->chain->live && file_eligible(f) && !file_dirty(f) &&
+	    joins_pending(f->chain) && now_ns - f->changed_ns > PARTIAL_WAIT_NS &&
+	    file_writers(f) == 0)
+		reader_flush_joins(&c->reader, f->chain, b, f);
+}
+
+bool collector_settle_copy(struct collector *c, struct file *f, int64_t now_ns)
+{
+	enum copy_verdict verdict = copy_judge(f);
+
+	if (verdict == COPY_WAIT && now_ns - MAX(f->changed_ns, f->displaced_ns) < COPY_WAIT_NS)
+		return false;
+	files_settle_copy(c->files, f, verdict == COPY_RESUME);
+	return true;
+}
+
 static void sweep_file(void *ctx, struct file *f)
 {
-	struct collector *c = ctx;
 	int64_t now = clock_now_ns();
 
-	if (heat_look_size(f, now) || (f->displaced && (f->unlinked || f->lingering || !f->path)))
-		make_hot(c, f, now);
-	/* The container ended without a final newline: what it said last must not wait for ever. */
-	if (f == f->chain->live && file_eligible(f) && !file_dirty(f) && joins_pending(f->chain) &&
-	    now - f->changed_ns > PARTIAL_WAIT_NS && file_writers(f) == 0 &&
-	    outlet_batch(c->outlet))
-		reader_flush_joins(&c->reader, f->chain, outlet_batch(c->outlet), f);
+	if (heat_look_size(f, now))
+		make_hot(ctx, f, now);
 }
 
 void collector_sweep(struct collector *c)

@@ -60,6 +60,11 @@ void collector_touched(struct collector *c, struct file *f);
 void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns);
 /* A displaced file that is drained as far as we know: is it at its end? */
 void collector_close_displaced(struct collector *c, struct file *f, int64_t now_ns);
+bool collector_wants_slow(const struct file *f);
+/* A container that ended without a final newline: what it said last must not wait for ever. */
+void collector_flush_ended(struct collector *c, struct file *f, int64_t now_ns);
+/* False while it is not known whether f is a copy of its live file. */
+bool collector_settle_copy(struct collector *c, struct file *f, int64_t now_ns);
 void collector_sweep(struct collector *c);
 void collector_take_acks(struct collector *c);
 /* Emits what will not be continued: torn tails (tails) and partials, waiting for batches until

@@ -95,8 +95,7 @@ static void state_chain(void *ctx, struct chain *c)
 	uint64_t pending = 0;
 	unsigned waiting = 0;
 
-	list_for_each(l, next, &c->queue)
-	{
+	list_for_each (l, next, &c->queue) {
 		pending += file_backlog(container_of(l, struct file, in_chain));
 		waiting++;
 	}
@@ -111,7 +110,8 @@ static unsigned length(const struct list *head)
 {
 	unsigned n = 0;
 
-	list_for_each(l, next, head) n++;
+	list_for_each (l, next, head)
+		n++;
 	return n;
 }
 
@@ -131,9 +131,9 @@ void collector_state(struct collector *c)
 		"  directories: %u, %u without a watch, %u roots missing\n"
 		"  events: %" PRIu64 ", overflows %" PRIu64 ", rescans %" PRIu64
 		"; turns without a free batch %" PRIu64 "\n",
-		rung_name(write_count_rung(c->counts)), order_name((enum order)c->cfg->order),
-		files.open, length(&c->hot), length(&c->slow), files.unreadable, files.vanished,
-		tree.dirs, tree.unwatched, tree.roots_missing, watch.events, watch.overflows,
-		tree.rescans, c->blocked_turns);
+		rung_name(write_count_rung(c->counts)), order_name(c->cfg->order), files.open,
+		length(&c->hot), length(&c->slow), files.unreadable, files.vanished, tree.dirs,
+		tree.unwatched, tree.roots_missing, watch.events, watch.overflows, tree.rescans,
+		c->blocked_turns);
 	files_each_chain(c->files, state_chain, NULL);
 }

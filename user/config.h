@@ -41,7 +41,7 @@ struct config {
 	int64_t stop_timeout_ns;
 	uint64_t line_max_bytes;
 	uint64_t batch_bytes;
-	uint64_t join_max_bytes; /* at least line_max_bytes */
+	uint64_t join_max_bytes;
 	uint64_t rotate_size_bytes;
 	uint32_t batches;
 	uint32_t rotate_files;

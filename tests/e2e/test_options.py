@@ -185,7 +185,7 @@ def hostile_texts():
     """Texts with every byte but newline, and more."""
     rng = random.Random(3)
     return [bytes(b for b in range(256) if b != 10), b"\0" * 100, b"\r", b"ends in CR\r", b" leading", b"trailing ", b"\t\x7f\x1b[31m",
-            b'"quotes" and \\backslashes\\', "ünï 日本 🚰 \u2028".encode(), b"\xff\xfe", b"\xc3", b"a\xe2\x82", b"\xf0\x9f\x9a", 
+            b'"quotes" and \\backslashes\\', "ünï 日本 🚰 \u2028".encode(), b"\xff\xfe", b"\xc3", b"a\xe2\x82", b"\xf0\x9f\x9a",
             b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"</script>", b"{}", b"2026-11-21T00:32:02Z stdout F nested",
             *(bytes(x for x in rng.randbytes(rng.randrange(1, 400)) if x != 10) for _ in range(200))]
 

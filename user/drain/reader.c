@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "drain/copy.h"
 #include "event/source.h"
 #include "files/file.h"
 #include "output/batch.h"
@@ -154,14 +155,13 @@ static int read_long_line(const struct reader *r, struct file *f, char *data, si
 	return 0;
 }
 
-static int truncated(const struct reader *r, struct file *f, struct batch *b,
-		     enum read_outcome *ret_outcome)
+static int truncated(struct file *f, enum read_outcome *ret_outcome)
 {
 	struct stat st;
 
 	if (sys.fstat(f->fd, &st) < 0)
 		return -errno;
-	reader_flush_joins(r, f->chain, b, f);
+	copy_note_truncation(f);
 	f->offset = f->acked = f->torn = f->mark_len = 0;
 	f->skip_line = f->sync_line = false;
 	f->size = (uint64_t)st.st_size;
@@ -286,16 +286,18 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 	if (n < 0)
 		return (int)n;
 	if ((size_t)n < f->mark_len || memcmp(base, f->mark, f->mark_len) != 0)
-		return truncated(r, f, b, ret_outcome);
+		return truncated(f, ret_outcome);
 	n -= f->mark_len;
 	if (n == 0) {
 		struct stat st;
 
 		if (sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < f->offset)
-			return truncated(r, f, b, ret_outcome);
+			return truncated(f, ret_outcome);
 		at_end(f, 0, ret_outcome);
 		return 0;
 	}
+	if (f->offset == 0)
+		copy_take_head(f, data, (size_t)n);
 	*ret_outcome = READ_MORE;
 	if (f->skip_line || f->sync_line) {
 		skip(f, b, data, (size_t)n, ret_bytes);

@@ -1,12 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The generations of one container's log, in the order they are to be read (files/file.h). */
+/* One container's log: its generations in the order they are to be read (see files/file.h), and
+ * what belongs to all of them. struct chain is plain data. */
 #ifndef FILES_CHAIN_H
 #define FILES_CHAIN_H
 
-struct chain;
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/table.h"
+#include "drain/decode.h"
+#include "drain/join.h"
+
+#define FILE_MARK_BYTES 128
+
 struct file;
 struct stat;
 struct table;
+
+/* What became of the bytes of a container's log (of its files, headers included); only growing. */
+struct tally {
+	uint64_t read_bytes, delivered_bytes, records, malformed_lines, truncations;
+	uint64_t skipped_bytes; /* beyond the line limit */
+};
+
+/* Where the live file was when it was last found truncated (drain/copy.h). */
+struct cut {
+	uint64_t offset;
+	uint32_t head_len, mark_len; /* head_len 0: never */
+	char head[FILE_MARK_BYTES], mark[FILE_MARK_BYTES];
+};
+
+struct chain {
+	struct table_node by_key;
+	char *key;            /* the live name's path */
+	struct list queue;    /* struct file.in_chain: generations not yet finished, oldest first */
+	struct file *live;    /* the one at the live name now, or NULL */
+	unsigned members;     /* files that refer to it, finished ones included */
+	struct join joins[3]; /* by enum record_stream */
+	uint64_t rotate_bytes; /* size at which the last generation was rotated, 0: not seen yet */
+	unsigned rotations;
+	bool had_live;
+	enum decode_format format; /* what its content was told to be, AUTO: not yet */
+	struct tally tally;
+	struct cut cut;
+};
 
 /* The chain that the file called path belongs to, made if it is new. The caller counts itself in
  * members and gives that back with chain_put, which frees the chain with its last member. */

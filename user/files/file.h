@@ -23,36 +23,13 @@
 
 #include "base/list.h"
 #include "base/table.h"
-#include "drain/decode.h"
-#include "drain/join.h"
-
-#define FILE_MARK_BYTES 128
+#include "files/chain.h"
 
 struct source;
 struct stat;
 
 struct file_id {
 	uint64_t dev, ino; /* st_dev and st_ino of the open descriptor */
-};
-
-/* What became of the bytes of a container's log (of its files, headers included); only growing. */
-struct tally {
-	uint64_t read_bytes, delivered_bytes, records, malformed_lines, truncations;
-	uint64_t skipped_bytes; /* beyond the line limit */
-};
-
-struct chain {
-	struct table_node by_key;
-	char *key;            /* the live name's path */
-	struct list queue;    /* struct file.in_chain: generations not yet finished, oldest first */
-	struct file *live;    /* the one at the live name now, or NULL */
-	unsigned members;     /* files that refer to it, finished ones included */
-	struct join joins[3]; /* by enum record_stream */
-	uint64_t rotate_bytes; /* size at which the last generation was rotated, 0: not seen yet */
-	unsigned rotations;
-	bool had_live;
-	enum decode_format format; /* what its content was told to be, AUTO: not yet */
-	struct tally tally;
 };
 
 struct file {
@@ -65,6 +42,7 @@ struct file {
 	char *path;       /* the name it has now; NULL: none that we know */
 
 	bool displaced, unlinked;
+	bool maybe_copy;   /* not read, in no chain, before it is known what it is (drain/copy.h) */
 	bool lingering;    /* left the chain while somebody still held it open for writing */
 	bool unwatchable;  /* inotify is at its limit: polled slowly instead */
 	bool released;     /* out of the tables, freed when inflight is 0 */
@@ -79,6 +57,8 @@ struct file {
 		sync_line; /* up to the next newline: rest of a cut line; begun inside a line */
 	uint32_t mark_len; /* the bytes before offset, as read: they differ when it was rewritten */
 	char mark[FILE_MARK_BYTES];
+	uint32_t head_len; /* its first bytes, as read */
+	char head[FILE_MARK_BYTES];
 
 	/* heat */
 	uint64_t size;  /* the largest size known */
@@ -105,7 +85,8 @@ static inline uint64_t file_backlog(const struct file *f)
 /* May be read now: it is the oldest generation not yet finished, or outside the order. */
 static inline bool file_eligible(const struct file *f)
 {
-	return !list_linked(&f->in_chain) || f->chain->queue.next == &f->in_chain;
+	return !f->maybe_copy &&
+	       (!list_linked(&f->in_chain) || f->chain->queue.next == &f->in_chain);
 }
 
 /* Takes fd, also on failure. f->source's names come from path, else from alias (may be NULL). */

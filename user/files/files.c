@@ -238,7 +238,9 @@ static int add_new(struct files *fs, const char *path, const char *alias, int fd
 		f->chain->rotations++;
 		fs->stats.rotations++;
 	}
-	chain_insert(f->chain, f, st);
+	f->maybe_copy = !fs->starting && f->chain->live && strcmp(path, f->chain->key) != 0;
+	if (!f->maybe_copy)
+		chain_insert(f->chain, f, st);
 	take_place(fs, f);
 	fs->stats.found++;
 	fs->hooks.opened(fs->hooks.ctx, f);
@@ -382,6 +384,18 @@ struct file *files_by_wd(const struct files *fs, int wd)
 	struct table_node *n = table_get(&fs->by_wd, &wd, sizeof(wd));
 
 	return n ? container_of(n, struct file, by_wd) : NULL;
+}
+
+void files_settle_copy(struct files *fs, struct file *f, bool resumed)
+{
+	struct stat st;
+
+	f->maybe_copy = false;
+	if (resumed && f->chain->live)
+		list_add_after(f->chain->live->in_chain.prev, &f->in_chain);
+	else if (f->path && sys.fstat(f->fd, &st) == 0)
+		chain_insert(f->chain, f, &st);
+	fs->hooks.look(fs->hooks.ctx, f);
 }
 
 void files_finish(struct files *fs, struct file *f)

@@ -58,6 +58,10 @@ void files_verify(struct files *fs);
 int files_set_wd(struct files *fs, struct file *f, int wd);
 struct file *files_by_wd(const struct files *fs, int wd);
 
+/* It is known now what f, held back as a possible copy, is: it may be read. resumed: it goes on
+ * where the live file was cut. */
+void files_settle_copy(struct files *fs, struct file *f, bool resumed);
+
 /* The generation is drained and nobody writes to it: the next one of its chain may be read. An
  * unlinked one is released. */
 void files_finish(struct files *fs, struct file *f);

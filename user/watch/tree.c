@@ -401,29 +401,37 @@ static int allow_pods_beside(struct tree *t, const struct root *r)
 static int tree_init(struct tree *t, char *const *roots, size_t n_roots, char *const *links,
 		     size_t n_links)
 {
-	int first_err = 0, r = 0;
+	int err = -ENOENT, r = 0;
 
 	t->roots = calloc(n_roots, sizeof(*t->roots));
 	if (!t->roots)
 		return -ENOMEM;
 	t->n_roots = n_roots;
-	for (size_t i = 0; i < n_roots; i++) {
+	t->stats.roots_missing = (unsigned)n_roots;
+	for (size_t i = 0; i < n_roots && r == 0; i++) {
+		int missing;
+
 		t->roots[i].given = strdup(roots[i]);
 		if (!t->roots[i].given)
 			return -ENOMEM;
-		r = root_find(t, &t->roots[i]);
-		if (r < 0)
-			first_err = log_err(r, "root %s: %s", roots[i], strerror(-r));
-		else
-			r = allow_pods_beside(t, &t->roots[i]);
+		missing = root_find(t, &t->roots[i]);
+		if (missing < 0) {
+			err = log_at(n_roots == 1 ? LOG_ERR : LOG_WARN, missing, "root %s: %s",
+				     roots[i], strerror(-missing));
+			continue;
+		}
+		t->stats.roots_missing--;
+		r = allow_pods_beside(t, &t->roots[i]);
 	}
+	if (t->stats.roots_missing == n_roots)
+		return n_roots == 1 ? err : log_err(err, "none of the roots is there");
 	for (size_t i = 0; i < n_links && r == 0; i++)
 		r = allow(t, links[i]);
 	if (r == 0)
 		r = allow(t, "/var/log/pods");
 	if (r == 0)
 		r = allow(t, "/var/lib/docker/containers");
-	return first_err ? first_err : r;
+	return r;
 }
 
 int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *links,

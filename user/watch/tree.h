@@ -38,10 +38,10 @@ struct tree_stats {
 };
 
 /*
- * roots: as the user gave them; at least one must be a directory that can be opened, else -errno
- * and one line in the log for each that is not. links: further directories that links may lead
- * into; /var/log/pods, /var/lib/docker/containers and, for a root X/containers, X/pods always
- * count.
+ * roots: as the user gave them; at least one must be a directory that can be opened, else -errno.
+ * One line in the log for each that is not; it is waited for. links: further directories that links
+ * may lead into; /var/log/pods, /var/lib/docker/containers and, for a root X/containers, X/pods
+ * always count.
  */
 int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *links,
 	     size_t n_links, const struct tree_hooks *hooks, struct tree **ret_tree);

@@ -34,7 +34,8 @@ void node_free(struct nodes *ns, struct node *n)
 {
 	int wd = n->wd;
 
-	list_for_each(l, next, &n->children) node_free(ns, container_of(l, struct node, sibling));
+	list_for_each (l, next, &n->children)
+		node_free(ns, container_of(l, struct node, sibling));
 	node_set_watch(ns, n, -1);
 	watch_del(ns->watch, wd);
 	ns->unwatched--;

@@ -157,9 +157,11 @@ static void renamed_back_is_live_again(void **state)
 static void generations_found_at_once_are_read_oldest_first(void **state)
 {
 	struct world *w = *state;
-	struct file *live = add(w, "0.log", "3\n"), *mid, *old;
+	struct file *live, *mid, *old;
 	struct timespec times[2] = {{100, 0}, {100, 0}};
 
+	files_start(w->files, false);
+	live = add(w, "0.log", "3\n");
 	test_write(at(w, "0.log.T2"), "a", "2\n");
 	utimensat(AT_FDCWD, at(w, "0.log.T2"), (times[0].tv_sec = times[1].tv_sec = 200, times), 0);
 	mid = add(w, "0.log.T2", "");
@@ -173,6 +175,19 @@ static void generations_found_at_once_are_read_oldest_first(void **state)
 	assert_false(file_eligible(live));
 	files_finish(w->files, mid);
 	assert_true(file_eligible(live));
+}
+
+static void a_stranger_beside_the_live_file_is_held_back(void **state)
+{
+	struct world *w = *state;
+	struct file *live = add(w, "0.log", "x\n"), *f = add(w, "0.log.1", "y\n");
+
+	assert_true(f->maybe_copy);
+	assert_false(file_eligible(f));
+	assert_true(file_eligible(live));
+	files_settle_copy(w->files, f, true);
+	assert_true(file_eligible(f));
+	assert_false(file_eligible(live));
 }
 
 static void second_hard_link_changes_nothing(void **state)
@@ -297,6 +312,7 @@ static const struct CMUnitTest tests[] = {
 	T(rename_over_displaces_the_old_inode),
 	T(renamed_back_is_live_again),
 	T(generations_found_at_once_are_read_oldest_first),
+	T(a_stranger_beside_the_live_file_is_held_back),
 	T(second_hard_link_changes_nothing),
 	T(what_is_no_regular_file_is_not_opened),
 	T(vanished_between_event_and_open_is_counted),

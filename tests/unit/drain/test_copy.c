@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "test.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "drain/copy.h"
+#include "files/file.h"
+
+struct world {
+	char *dir, live_path[128], copy_path[128];
+	struct chain chain;
+	struct file live, copy;
+};
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	w->dir = test_dir_make();
+	snprintf(w->live_path, sizeof(w->live_path), "%s/0.log", w->dir);
+	snprintf(w->copy_path, sizeof(w->copy_path), "%s/0.log.1", w->dir);
+	test_write(w->live_path, "w", "one\ntwo\nthree\n");
+	test_write(w->copy_path, "w", "");
+	w->live.fd = open(w->live_path, O_RDONLY);
+	w->copy.fd = open(w->copy_path, O_RDONLY);
+	w->live.chain = w->copy.chain = &w->chain;
+	w->chain.live = &w->live;
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	close(w->live.fd);
+	close(w->copy.fd);
+	test_dir_remove(w->dir);
+	free(w);
+	return 0;
+}
+
+/* The live file was read so far. */
+static void read_live(struct world *w, const char *text)
+{
+	size_t n = strlen(text);
+
+	copy_take_head(&w->live, text, n);
+	w->live.offset = w->live.mark_len = (uint32_t)n;
+	memcpy(w->live.mark, text, n);
+}
+
+static void truncate_live(struct world *w, const char *text)
+{
+	copy_note_truncation(&w->live);
+	w->live.offset = w->live.mark_len = 0;
+	test_write(w->live_path, "w", text);
+}
+
+static void copy_resumes_where_the_live_file_was_cut(void **state)
+{
+	struct world *w = *state;
+
+	read_live(w, "one\ntwo\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_WAIT); /* nothing in it yet */
+	test_write(w->copy_path, "w", "one\ntwo\nthree\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_WAIT); /* not truncated yet */
+	truncate_live(w, "four\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_RESUME);
+	assert_int_equal(w->copy.offset, 8);
+	assert_int_equal(w->copy.mark_len, 8);
+	assert_memory_equal(w->copy.mark, "one\ntwo\n", 8);
+}
+
+static void other_content_is_a_file_in_its_own_right(void **state)
+{
+	struct world *w = *state;
+
+	read_live(w, "one\ntwo\n");
+	test_write(w->copy_path, "w", "zero\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_NO);
+	truncate_live(w, "four\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_NO);
+	assert_int_equal(w->copy.offset, 0);
+}
+
+static void same_head_but_other_bytes_before_the_cut_is_no_copy(void **state)
+{
+	struct world *w = *state;
+	char text[400];
+
+	memset(text, 'h', 399);
+	text[399] = '\0';
+	copy_take_head(&w->live, text, 399);
+	w->live.offset = 399;
+	w->live.mark_len = 10;
+	memcpy(w->live.mark, "hhhhhhhhhh", 10);
+	memset(text + 200, 'z', 199);
+	test_write(w->copy_path, "w", text);
+	w->copy.size = 399;
+	truncate_live(w, "");
+	assert_int_equal(copy_judge(&w->copy), COPY_NO);
+}
+
+static void nothing_was_read_before_the_truncation(void **state)
+{
+	struct world *w = *state;
+
+	test_write(w->copy_path, "w", "one\ntwo\nthree\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_WAIT);
+	test_write(w->live_path, "w", "four\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_RESUME);
+	assert_int_equal(w->copy.offset, 0);
+}
+
+static void without_a_live_file_nothing_is_waited_for(void **state)
+{
+	struct world *w = *state;
+
+	w->chain.live = NULL;
+	assert_int_equal(copy_judge(&w->copy), COPY_NO);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+static const struct CMUnitTest tests[] = {
+	T(copy_resumes_where_the_live_file_was_cut),
+	T(other_content_is_a_file_in_its_own_right),
+	T(same_head_but_other_bytes_before_the_cut_is_no_copy),
+	T(nothing_was_read_before_the_truncation),
+	T(without_a_live_file_nothing_is_waited_for),
+};
+RUN_TESTS(tests)

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "drain/copy.h"
+
+#include <string.h>
+
+#include "base/sys.h"
+#include "files/file.h"
+
+void copy_take_head(struct file *f, const char *data, size_t n)
+{
+	f->head_len = (uint32_t)MIN(n, sizeof(f->head));
+	memcpy(f->head, data, f->head_len);
+}
+
+void copy_note_truncation(struct file *f)
+{
+	struct cut *cut = &f->chain->cut;
+
+	if (f->chain->live != f || !f->head_len)
+		return;
+	cut->offset = f->offset;
+	cut->head_len = f->head_len;
+	memcpy(cut->head, f->head, f->head_len);
+	cut->mark_len = f->mark_len;
+	memcpy(cut->mark, f->mark, f->mark_len);
+	f->head_len = 0;
+}
+
+/* The bytes at offset are these. */
+static bool holds(const struct file *f, uint64_t offset, const char *want, size_t n)
+{
+	char got[FILE_MARK_BYTES];
+
+	return sys.pread(f->fd, got, n, (off_t)offset) == (ssize_t)n && memcmp(got, want, n) == 0;
+}
+
+static bool resumes_at_cut(struct file *f)
+{
+	const struct cut *cut = &f->chain->cut;
+
+	if (!cut->head_len || !holds(f, 0, cut->head, cut->head_len) ||
+	    !holds(f, cut->offset - cut->mark_len, cut->mark, cut->mark_len))
+		return false;
+	f->offset = f->acked = cut->offset;
+	f->mark_len = cut->mark_len;
+	memcpy(f->mark, cut->mark, cut->mark_len);
+	return true;
+}
+
+enum copy_verdict copy_judge(struct file *f)
+{
+	struct file *live = f->chain->live;
+	char head[FILE_MARK_BYTES];
+	ssize_t n;
+
+	if (resumes_at_cut(f))
+		return COPY_RESUME;
+	if (!live)
+		return COPY_NO;
+	/* Not read yet: its head is what it holds now, and another one tells of a truncation. */
+	if (live->offset == 0) {
+		n = sys.pread(live->fd, head, sizeof(head), 0);
+		if (live->head_len &&
+		    (n < live->head_len || memcmp(head, live->head, live->head_len) != 0)) {
+			bool same = holds(f, 0, live->head, live->head_len);
+
+			live->head_len = 0;
+			return same ? COPY_RESUME : COPY_NO;
+		}
+		copy_take_head(live, head, n > 0 ? (size_t)n : 0);
+	}
+	n = sys.pread(f->fd, head, live->head_len, 0);
+	if (n < 0 || memcmp(head, live->head, (size_t)n) != 0)
+		return COPY_NO;
+	if (live->head_len == 0 && f->size > 0)
+		return COPY_NO; /* the live file is empty: nothing it could be a copy of */
+	return COPY_WAIT;
+}
