@@ -282,10 +282,11 @@ static void roots_check(struct tree *t)
 		struct node *n;
 		struct stat st;
 
-		if (r->path &&
-		    (sys.lstat(r->path, &st) < 0 || st.st_dev != r->dev || st.st_ino != r->ino)) {
+		/* Made anew it can have the old one's inode: then only its node is missing. */
+		n = r->path ? node_by_path(&t->nodes, r->path) : NULL;
+		if (r->path && (!n || sys.lstat(r->path, &st) < 0 || st.st_dev != r->dev ||
+				st.st_ino != r->ino)) {
 			log_warn(0, "root %s is gone, waiting for it to come back", r->given);
-			n = node_by_path(&t->nodes, r->path);
 			if (n)
 				node_drop(t, n);
 			free(take_ptr(r->path));
