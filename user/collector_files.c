@@ -32,8 +32,8 @@
 
 static void make_hot(struct collector *c, struct file *f, int64_t now_ns)
 {
-	if (!list_linked(&f->in_hot))
-		list_add_tail(&c->hot, &f->in_hot);
+	list_del(&f->in_hot); /* it may be on the slow list */
+	list_add_tail(&c->hot, &f->in_hot);
 	f->changed_ns = now_ns;
 	if (file_dirty(f) && !f->dirty_ns)
 		f->dirty_ns = f->served_ns = now_ns;
@@ -67,7 +67,6 @@ static void look(void *ctx, struct file *f)
 {
 	f->probe = true;
 	f->unwatchable = false;
-	list_del(&f->in_hot);
 	make_hot(ctx, f, clock_now_ns());
 }
 
