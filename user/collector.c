@@ -216,7 +216,7 @@ static int64_t next_deadline(const struct collector *c, bool more)
 		at = MIN(at, c->look_ns);
 	else if (list_linked(&c->slow))
 		at = MIN(at, c->slow_ns);
-	if (c->cfg->exit_when_idle_ns >= 0 && !list_linked(&c->hot))
+	if (c->cfg->exit_when_idle_ns >= 0 && !list_linked(&c->hot) && outlet_idle(c->outlet))
 		at = MIN(at, c->active_ns + c->cfg->exit_when_idle_ns);
 	return at;
 }
@@ -249,8 +249,11 @@ static void wait_for_work(struct collector *c, bool more)
 			       {c->signal_fd, POLLIN, 0}};
 	int64_t deadline = next_deadline(c, more), ns;
 	struct timespec timeout = {0};
+	bool acks = c->blocked;
 
-	if (deadline && !(c->blocked && outlet_want_ack(c->outlet))) {
+	if (c->cfg->exit_when_idle_ns >= 0 && !outlet_idle(c->outlet))
+		acks = true;
+	if (deadline && !(acks && outlet_want_ack(c->outlet))) {
 		ns = MAX(deadline - clock_now_ns(), INT64_C(0));
 		timeout = (struct timespec){ns / NS_PER_SEC, ns % NS_PER_SEC};
 	}
@@ -271,7 +274,9 @@ static void slow_work(struct collector *c, int64_t now_ns)
 		c->sweep_ns = now_ns + SWEEP_NS;
 	}
 	if (now_ns >= c->retry_ns) {
-		if (files_take_retry(c->files))
+		bool files = files_take_retry(c->files);
+
+		if (tree_take_retry(c->tree) || files)
 			tree_rescan(c->tree);
 		c->retry_ns = now_ns + RETRY_NS;
 	}
@@ -304,7 +309,7 @@ static bool any_dirty(const struct collector *c)
 static bool is_idle(struct collector *c, int64_t now_ns)
 {
 	if (c->cfg->exit_when_idle_ns < 0 || now_ns - c->active_ns < c->cfg->exit_when_idle_ns ||
-	    any_dirty(c))
+	    any_dirty(c) || (!c->stop && !outlet_idle(c->outlet)))
 		return false;
 	files_each(c->files, note_growth, c);
 	return !any_dirty(c);
@@ -336,7 +341,9 @@ static int finish(struct collector *c)
 	bool idle = !c->failure && is_idle(c, clock_now_ns());
 	sigset_t set;
 
-	sigfillset(&set);
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	if (c->failure)
 		return c->failure;

@@ -28,6 +28,7 @@
 
 #define PARTIAL_WAIT_NS (5 * NS_PER_SEC)
 #define COPY_WAIT_NS    (10 * NS_PER_SEC)
+#define ROTATE_PATIENCE 5 /* times rotate_quiet: an old writer that never pauses */
 #define SWEEP_PARTS     60 /* each file's size is looked at every so many seconds */
 
 static void make_hot(struct collector *c, struct file *f, int64_t now_ns)
@@ -209,7 +210,8 @@ void collector_close_displaced(struct collector *c, struct file *f, int64_t now_
 	if (heat_look_size(f, now_ns))
 		return;
 	writers = file_writers(f);
-	if (writers != 0 && quiet_ns < c->cfg->rotate_quiet_ns)
+	if (writers != 0 && quiet_ns < c->cfg->rotate_quiet_ns &&
+	    (f->lingering || now_ns - f->displaced_ns < ROTATE_PATIENCE * c->cfg->rotate_quiet_ns))
 		return;
 	if (writers > 0) {
 		files_linger(c->files, f);

@@ -199,9 +199,12 @@ static void skip(struct file *f, struct batch *b, char *data, size_t got, size_t
 /* True while a long torn tail has no newline yet: then there is nothing to read. */
 static bool still_torn(const struct reader *r, struct file *f, char *scratch, size_t room)
 {
+	struct stat st;
 	ssize_t n;
 
-	if (f->torn < TORN_LONG)
+	/* Shorter than what is known of it: truncated, the whole read finds out. */
+	if (f->torn < TORN_LONG || sys.fstat(f->fd, &st) < 0 ||
+	    (uint64_t)st.st_size < f->offset + f->torn)
 		return false;
 	n = read_at(f->fd, scratch, room, f->offset + f->torn);
 	if (n <= 0 || memchr(scratch, '\n', (size_t)n))

@@ -52,7 +52,7 @@ bool heat_look_size(struct file *f, int64_t now_ns)
 	f->unlinked = st.st_nlink == 0;
 	if (size == f->offset + f->torn || (size == f->size && size > f->offset))
 		return false;
-	if (size < f->offset)
+	if (size < f->offset + f->torn)
 		f->probe = true;
 	else
 		f->size = size;

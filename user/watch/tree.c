@@ -27,6 +27,7 @@
 #include "base/sys.h"
 #include "base/table.h"
 #include "event/event.h"
+#include "watch/roots.h"
 #include "watch/tree_node.h"
 #include "watch/watch.h"
 
@@ -34,26 +35,16 @@
 #define RELIST_NS     NS_PER_SEC
 #define DANGLING_NS   (5 * NS_PER_SEC)
 
-struct root {
-	char *given, *path; /* path: resolved, NULL while it is missing */
-	dev_t dev;
-	ino_t ino;
-};
-
 struct tree {
 	struct watch *watch;
 	struct tree_hooks hooks;
 	struct nodes nodes;
-	struct root *roots;
-	size_t n_roots;
-	char **allowed; /* canonical directories that links may lead into */
-	size_t n_allowed;
+	struct roots roots;
+	bool retry; /* a directory could not be opened for want of something */
 	struct log_limit refused_limit, failed_limit;
 	int64_t root_ns, relist_ns, dangling_ns;
 	struct tree_stats stats;
 };
-
-static void add_dir(struct tree *t, struct node *parent, const char *path);
 
 static void node_drop(struct tree *t, struct node *n)
 {
@@ -64,24 +55,6 @@ static void node_drop(struct tree *t, struct node *n)
 	t->hooks.gone_below(t->hooks.ctx, path);
 }
 
-static bool below(const char *path, const char *dir)
-{
-	size_t len = strlen(dir);
-
-	return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0');
-}
-
-static bool allowed(const struct tree *t, const char *path)
-{
-	for (size_t i = 0; i < t->n_allowed; i++)
-		if (below(path, t->allowed[i]))
-			return true;
-	for (size_t i = 0; i < t->n_roots; i++)
-		if (t->roots[i].path && below(path, t->roots[i].path))
-			return true;
-	return false;
-}
-
 /* dir "/" + name, canonical. False when it would be too long. */
 static bool join_path(char *out, const char *dir, const char *name)
 {
@@ -90,8 +63,23 @@ static bool join_path(char *out, const char *dir, const char *name)
 	return snprintf(out, PATH_MAX, "%s%s%s", dir, slash, name) < PATH_MAX;
 }
 
+/* A directory to be watched and listed. A worklist, not a recursion: neither the depth of a tree
+ * nor links that lead from one directory to the next can exhaust the stack. */
+static void push(struct buf *todo, const char *path)
+{
+	buf_add(todo, path, strlen(path) + 1); /* without memory it is found by the next rescan */
+}
+
+static void push_new(const struct tree *t, struct buf *todo, const char *path)
+{
+	const struct node *known = node_by_path(&t->nodes, path);
+
+	if (!known || known->wd < 0)
+		push(todo, path);
+}
+
 /* Makes sure that the directory of a linked file is watched, and that name is reported there. */
-static void add_linked(struct tree *t, const char *dir, const char *name)
+static void add_linked(struct tree *t, const char *dir, const char *name, struct buf *todo)
 {
 	struct node *n = node_by_path(&t->nodes, dir);
 
@@ -102,7 +90,7 @@ static void add_linked(struct tree *t, const char *dir, const char *name)
 		n->linked = true;
 	}
 	if (node_add_name(n, name) > 0)
-		add_dir(t, NULL, dir); /* and finds what it was rotated to before */
+		push(todo, dir); /* and finds what it was rotated to before */
 }
 
 /* Where a link leads in its first step, if it is not the final path: the name that carries the
@@ -120,7 +108,7 @@ static void first_step(const char *link, const char *final, char *out)
 		snprintf(out, PATH_MAX, "%s", target);
 }
 
-static void add_link(struct tree *t, struct node *n, const char *link)
+static void add_link(struct tree *t, struct node *n, const char *link, struct buf *todo)
 {
 	char real[PATH_MAX], alias[PATH_MAX], dir[PATH_MAX], *slash;
 	struct stat st;
@@ -130,15 +118,14 @@ static void add_link(struct tree *t, struct node *n, const char *link)
 			n->dangling = true;
 		return;
 	}
-	if (!allowed(t, real)) {
+	if (!roots_allow(&t->roots, real)) {
 		t->stats.links_refused++;
 		if (log_allow(&t->refused_limit, 10 * NS_PER_SEC))
 			log_warn(0, "%s leads to %s, outside the roots, ignoring", link, real);
 		return;
 	}
 	if (S_ISDIR(st.st_mode)) {
-		if (!node_by_path(&t->nodes, real))
-			add_dir(t, n, real);
+		push_new(t, todo, real);
 		return;
 	}
 	if (!S_ISREG(st.st_mode))
@@ -148,11 +135,11 @@ static void add_link(struct tree *t, struct node *n, const char *link)
 	*slash = '\0';
 	first_step(link, real, alias);
 	t->hooks.found(t->hooks.ctx, real, alias);
-	add_linked(t, *dir ? dir : "/", slash + 1);
+	add_linked(t, *dir ? dir : "/", slash + 1, todo);
 }
 
 static void look_at(struct tree *t, struct node *n, const char *name, unsigned char type,
-		    struct buf *subdirs)
+		    struct buf *todo)
 {
 	char path[PATH_MAX];
 	struct stat st;
@@ -165,18 +152,17 @@ static void look_at(struct tree *t, struct node *n, const char *name, unsigned c
 		       : S_ISREG(st.st_mode) ? DT_REG
 					     : DT_SOCK;
 	if (type == DT_DIR && !n->linked)
-		buf_add(subdirs, path, strlen(path) + 1);
+		push_new(t, todo, path);
 	else if (type == DT_LNK)
-		add_link(t, n, path);
+		add_link(t, n, path, todo);
 	else if (type == DT_REG ||
 		 type == DT_UNKNOWN) /* unknown: vanished already, to be counted */
 		t->hooks.found(t->hooks.ctx, path, NULL);
 }
 
 /* Takes dir_fd. */
-static void list_dir(struct tree *t, struct node *n, int dir_fd)
+static void list_dir(struct tree *t, struct node *n, int dir_fd, struct buf *todo)
 {
-	struct buf subdirs = {0};
 	DIR *dir = fdopendir(dir_fd);
 	struct dirent *e;
 
@@ -187,28 +173,51 @@ static void list_dir(struct tree *t, struct node *n, int dir_fd)
 	n->dangling = false;
 	while ((e = readdir(dir)))
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			look_at(t, n, e->d_name, e->d_type, &subdirs);
+			look_at(t, n, e->d_name, e->d_type, todo);
 	closedir(dir);
-	for (size_t at = 0; at < subdirs.len; at += strlen(subdirs.data + at) + 1)
-		add_dir(t, n, subdirs.data + at);
-	buf_done(&subdirs);
+}
+
+static struct node *parent_of(const struct tree *t, const char *path)
+{
+	char dir[PATH_MAX];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (!slash || slash == dir)
+		return NULL;
+	*slash = '\0';
+	return node_by_path(&t->nodes, dir);
+}
+
+static void open_failed(struct tree *t, const char *path, int err)
+{
+	struct node *n = node_by_path(&t->nodes, path);
+
+	if (err == ENOENT || err == ENOTDIR || err == ELOOP) { /* gone, or something else by now */
+		if (n)
+			node_drop(t, n);
+		return;
+	}
+	t->retry = true;
+	if (log_allow(&t->failed_limit, 10 * NS_PER_SEC))
+		log_warn(0, "%s: %s, retrying", path, strerror(err));
 }
 
 /* Watches and then lists a directory: new, known, or known without a watch. */
-static void add_dir(struct tree *t, struct node *parent, const char *path)
+static void add_one(struct tree *t, const char *path, struct buf *todo)
 {
 	_cleanup_fd_ int fd = sys.open_plain(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct node *n = node_by_path(&t->nodes, path);
+	struct node *n;
 	int wd;
 
 	if (fd < 0) {
-		if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP &&
-		    log_allow(&t->failed_limit, 10 * NS_PER_SEC))
-			log_warn(0, "%s: %s, ignoring", path, strerror(errno));
+		open_failed(t, path, errno);
 		return;
 	}
+	n = node_by_path(&t->nodes, path);
 	if (!n)
-		n = node_new(&t->nodes, parent, path);
+		n = node_new(&t->nodes, parent_of(t, path), path);
 	if (!n)
 		return;
 	wd = watch_add_dir(t->watch, fd);
@@ -216,13 +225,33 @@ static void add_dir(struct tree *t, struct node *parent, const char *path)
 		log_warn(0, "%s: no watch: %s, looking each second", path, strerror(-wd));
 	if (wd != n->wd)
 		node_set_watch(&t->nodes, n, wd < 0 ? -1 : wd);
-	list_dir(t, n, take_fd(fd));
+	list_dir(t, n, take_fd(fd), todo);
+}
+
+/* Does what is on the list, and what that adds to it; then the list is freed. */
+static void work(struct tree *t, struct buf *todo)
+{
+	char path[PATH_MAX];
+
+	for (size_t at = 0; at < todo->len; at += strlen(path) + 1) {
+		snprintf(path, sizeof(path), "%s", todo->data + at);
+		add_one(t, path, todo);
+	}
+	buf_done(todo);
+}
+
+static void add_dir(struct tree *t, const char *path)
+{
+	struct buf todo = {0};
+
+	push(&todo, path);
+	work(t, &todo);
 }
 
 bool tree_event(struct tree *t, const struct event *e)
 {
 	struct node *n = node_by_wd(&t->nodes, e->watch);
-	struct buf subdirs = {0};
+	struct buf todo = {0};
 	char path[PATH_MAX];
 	struct node *sub;
 
@@ -244,58 +273,33 @@ bool tree_event(struct tree *t, const struct event *e)
 			t->hooks.gone(t->hooks.ctx, path);
 	}
 	if (e->action & FILE_APPEARED) {
-		look_at(t, n, e->actor_name, e->is_dir ? DT_DIR : DT_UNKNOWN, &subdirs);
-		if (subdirs.len)
-			add_dir(t, n, subdirs.data);
-		buf_done(&subdirs);
+		look_at(t, n, e->actor_name, e->is_dir ? DT_DIR : DT_UNKNOWN, &todo);
+		work(t, &todo);
 	}
 	return true;
-}
-
-/* Resolves a root that has no path yet and lists it. -errno when it is not there. */
-static int root_find(struct tree *t, struct root *r)
-{
-	_cleanup_free_ char *path = realpath(r->given, NULL);
-	struct stat st;
-
-	if (!path)
-		return -errno;
-	if (stat(path, &st) < 0)
-		return -errno;
-	if (!S_ISDIR(st.st_mode))
-		return -ENOTDIR;
-	if (access(path, R_OK | X_OK) < 0)
-		return -errno;
-	r->dev = st.st_dev;
-	r->ino = st.st_ino;
-	r->path = take_ptr(path);
-	return 0;
 }
 
 /* A root can go away by a rename of itself or of a directory above it, which no watch of ours
  * tells. */
 static void roots_check(struct tree *t)
 {
-	t->stats.roots_missing = 0;
-	for (size_t i = 0; i < t->n_roots; i++) {
-		struct root *r = &t->roots[i];
-		struct node *n;
-		struct stat st;
+	t->roots.missing = 0;
+	for (size_t i = 0; i < t->roots.n; i++) {
+		struct root *r = &t->roots.items[i];
+		struct node *n = r->path ? node_by_path(&t->nodes, r->path) : NULL;
 
 		/* Made anew it can have the old one's inode: then only its node is missing. */
-		n = r->path ? node_by_path(&t->nodes, r->path) : NULL;
-		if (r->path && (!n || sys.lstat(r->path, &st) < 0 || st.st_dev != r->dev ||
-				st.st_ino != r->ino)) {
+		if (r->path && (!n || !root_is_there(r))) {
 			log_warn(0, "root %s is gone, waiting for it to come back", r->given);
 			if (n)
 				node_drop(t, n);
 			free(take_ptr(r->path));
 		}
-		if (!r->path && root_find(t, r) == 0) {
+		if (!r->path && root_find(r) == 0) {
 			log_info("root %s is back", r->given);
-			add_dir(t, NULL, r->path);
+			add_dir(t, r->path);
 		}
-		t->stats.roots_missing += !r->path;
+		t->roots.missing += !r->path;
 	}
 }
 
@@ -303,24 +307,15 @@ static void roots_check(struct tree *t)
  * table. */
 static void relist(struct tree *t, bool (*want)(const struct node *n))
 {
-	struct buf paths = {0};
+	struct buf todo = {0};
 
 	for (struct table_node *i = NULL; (i = table_walk(&t->nodes.by_path, i));) {
 		struct node *n = container_of(i, struct node, by_path);
 
 		if (want(n))
-			buf_add(&paths, n->path, strlen(n->path) + 1);
+			push(&todo, n->path);
 	}
-	for (size_t at = 0; at < paths.len; at += strlen(paths.data + at) + 1) {
-		struct node *n = node_by_path(&t->nodes, paths.data + at);
-		struct stat st;
-
-		if (n && sys.lstat(n->path, &st) < 0 && errno == ENOENT)
-			node_drop(t, n);
-		else if (n)
-			add_dir(t, n->parent, paths.data + at);
-	}
-	buf_done(&paths);
+	work(t, &todo);
 }
 
 static bool want_all(const struct node *n)
@@ -336,6 +331,14 @@ static bool want_unwatched(const struct node *n)
 static bool want_dangling(const struct node *n)
 {
 	return n->dangling;
+}
+
+bool tree_take_retry(struct tree *t)
+{
+	bool retry = t->retry;
+
+	t->retry = false;
+	return retry;
 }
 
 void tree_rescan(struct tree *t)
@@ -365,74 +368,9 @@ int64_t tree_turn(struct tree *t, int64_t now_ns)
 
 void tree_scan(struct tree *t)
 {
-	for (size_t i = 0; i < t->n_roots; i++)
-		if (t->roots[i].path)
-			add_dir(t, NULL, t->roots[i].path);
-}
-
-static int allow(struct tree *t, const char *dir)
-{
-	char **more = realloc(t->allowed, (t->n_allowed + 1) * sizeof(*more));
-	char *path;
-
-	if (!more)
-		return -ENOMEM;
-	t->allowed = more;
-	path = realpath(dir, NULL);
-	if (path)
-		t->allowed[t->n_allowed++] = path;
-	return 0;
-}
-
-/* /var/log/containers holds links into /var/log/pods, beside it. */
-static int allow_pods_beside(struct tree *t, const struct root *r)
-{
-	char dir[PATH_MAX], *slash;
-
-	if (!r->path)
-		return 0;
-	snprintf(dir, sizeof(dir), "%s", r->path);
-	slash = strrchr(dir, '/');
-	if (strcmp(slash, "/containers") != 0)
-		return 0;
-	snprintf(slash, sizeof(dir) - (size_t)(slash - dir), "/pods");
-	return allow(t, dir);
-}
-
-static int tree_init(struct tree *t, char *const *roots, size_t n_roots, char *const *links,
-		     size_t n_links)
-{
-	int err = -ENOENT, r = 0;
-
-	t->roots = calloc(n_roots, sizeof(*t->roots));
-	if (!t->roots)
-		return -ENOMEM;
-	t->n_roots = n_roots;
-	t->stats.roots_missing = (unsigned)n_roots;
-	for (size_t i = 0; i < n_roots && r == 0; i++) {
-		int missing;
-
-		t->roots[i].given = strdup(roots[i]);
-		if (!t->roots[i].given)
-			return -ENOMEM;
-		missing = root_find(t, &t->roots[i]);
-		if (missing < 0) {
-			err = log_at(n_roots == 1 ? LOG_ERR : LOG_WARN, missing, "root %s: %s",
-				     roots[i], strerror(-missing));
-			continue;
-		}
-		t->stats.roots_missing--;
-		r = allow_pods_beside(t, &t->roots[i]);
-	}
-	if (t->stats.roots_missing == n_roots)
-		return n_roots == 1 ? err : log_err(err, "none of the roots is there");
-	for (size_t i = 0; i < n_links && r == 0; i++)
-		r = allow(t, links[i]);
-	if (r == 0)
-		r = allow(t, "/var/log/pods");
-	if (r == 0)
-		r = allow(t, "/var/lib/docker/containers");
-	return r;
+	for (size_t i = 0; i < t->roots.n; i++)
+		if (t->roots.items[i].path)
+			add_dir(t, t->roots.items[i].path);
 }
 
 int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *links,
@@ -446,7 +384,7 @@ int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *l
 	t->watch = w;
 	t->nodes.watch = w;
 	t->hooks = *hooks;
-	r = tree_init(t, roots, n_roots, links, n_links);
+	r = roots_init(&t->roots, roots, n_roots, links, n_links);
 	if (r < 0) {
 		tree_free(t);
 		return r;
@@ -460,14 +398,7 @@ void tree_free(struct tree *t)
 	if (!t)
 		return;
 	nodes_done(&t->nodes);
-	for (size_t j = 0; j < t->n_roots; j++) {
-		free(t->roots[j].given);
-		free(t->roots[j].path);
-	}
-	free(t->roots);
-	for (size_t j = 0; j < t->n_allowed; j++)
-		free(t->allowed[j]);
-	free(t->allowed);
+	roots_done(&t->roots);
 	free(t);
 }
 
@@ -476,4 +407,5 @@ void tree_stats(const struct tree *t, struct tree_stats *ret_stats)
 	*ret_stats = t->stats;
 	ret_stats->dirs = (unsigned)t->nodes.by_path.count;
 	ret_stats->unwatched = t->nodes.unwatched;
+	ret_stats->roots_missing = t->roots.missing;
 }

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The roots, where they lead now, and the directories that symbolic links may lead into. */
+#ifndef WATCH_ROOTS_H
+#define WATCH_ROOTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct root {
+	char *given, *path; /* path: resolved, NULL while it is missing */
+	dev_t dev;
+	ino_t ino;
+};
+
+struct roots { /* zero-initialised */
+	struct root *items;
+	size_t n;
+	unsigned missing;
+	char **allowed; /* canonical; beside the roots themselves */
+	size_t n_allowed;
+};
+
+/* See tree_new. roots_done also after a failure. */
+int roots_init(struct roots *rs, char *const *given, size_t n, char *const *links, size_t n_links);
+void roots_done(struct roots *rs);
+/* May a link lead to this canonical path? */
+bool roots_allow(const struct roots *rs, const char *path);
+/* Resolves a root that has no path: 0, or -errno when it is not there. */
+int root_find(struct root *r);
+/* Its path still leads to the same directory. */
+bool root_is_there(const struct root *r);
+
+#endif
