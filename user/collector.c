@@ -294,12 +294,12 @@ static void note_growth(void *ctx, struct file *f)
 		collector_touched(ctx, f);
 }
 
-static bool any_dirty(const struct collector *c)
+static bool any_dirty(const struct collector *c, int64_t now_ns)
 {
 	list_for_each (l, next, &c->hot) {
 		const struct file *f = container_of(l, struct file, in_hot);
 
-		if (file_dirty(f) && !f->maybe_copy)
+		if (file_dirty(f) && !f->maybe_copy && !file_given_up(f, now_ns))
 			return true;
 	}
 	return false;
@@ -309,10 +309,10 @@ static bool any_dirty(const struct collector *c)
 static bool is_idle(struct collector *c, int64_t now_ns)
 {
 	if (c->cfg->exit_when_idle_ns < 0 || now_ns - c->active_ns < c->cfg->exit_when_idle_ns ||
-	    any_dirty(c) || (!c->stop && !outlet_idle(c->outlet)))
+	    any_dirty(c, now_ns) || (!c->stop && !outlet_idle(c->outlet)))
 		return false;
 	files_each(c->files, note_growth, c);
-	return !any_dirty(c);
+	return !any_dirty(c, now_ns);
 }
 
 static bool collector_turn(struct collector *c, bool more)

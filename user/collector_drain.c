@@ -119,6 +119,12 @@ static bool serve(struct collector *c, struct priority *p, struct claim *claim, 
 			log_warn(0, "%s: %s, retrying", f->source->path, strerror(-r));
 		f->probe = false;
 		outcome = READ_END;
+		if (!f->failed_ns)
+			f->failed_ns = now_ns;
+		else if (file_given_up(f, now_ns) && f->displaced)
+			files_linger(c->files, f); /* its successor can be read */
+	} else {
+		f->failed_ns = 0;
 	}
 	if (bytes) {
 		c->active_ns = now_ns;

@@ -28,7 +28,7 @@
 
 #define PARTIAL_WAIT_NS (5 * NS_PER_SEC)
 #define COPY_WAIT_NS    (10 * NS_PER_SEC)
-#define ROTATE_PATIENCE 5 /* times rotate_quiet: an old writer that never pauses */
+#define ROTATE_PATIENCE 5  /* times rotate_quiet: an old writer that never pauses */
 #define SWEEP_PARTS     60 /* each file's size is looked at every so many seconds */
 
 static void make_hot(struct collector *c, struct file *f, int64_t now_ns)
@@ -154,6 +154,7 @@ void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns)
 		return; /* the spent one is still being taken down: at the next tick */
 	if (wd >= 0) {
 		files_set_wd(c->files, f, wd);
+		f->unwatchable = false;
 	} else if (wd != -EEXIST) {
 		c->unwatchable += !f->unwatchable;
 		f->unwatchable = true;
@@ -175,7 +176,7 @@ static bool last_of_chain(const struct file *f)
 {
 	const struct list *queue = &f->chain->queue;
 
-	return !f->chain->live && f->unlinked &&
+	return !f->chain->live && file_leaves(f) &&
 	       (queue->next == queue ||
 		(queue->next == &f->in_chain && queue->prev == queue->next));
 }
@@ -234,7 +235,7 @@ void collector_flush_ended(struct collector *c, struct file *f, int64_t now_ns)
 
 	if (b && f == f->chain->live && file_eligible(f) && !file_dirty(f) &&
 	    joins_pending(f->chain) && now_ns - f->changed_ns > PARTIAL_WAIT_NS &&
-	    file_writers(f) == 0)
+	    file_writers(f) <= 0)
 		reader_flush_joins(&c->reader, f->chain, b, f);
 }
 

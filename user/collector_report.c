@@ -22,6 +22,7 @@ void tally_add(struct tally *to, const struct tally *from)
 	to->malformed_lines += from->malformed_lines;
 	to->truncations += from->truncations;
 	to->skipped_bytes += from->skipped_bytes;
+	to->hole_bytes += from->hole_bytes;
 }
 
 static void add_chain(void *ctx, struct chain *c)

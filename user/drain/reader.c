@@ -164,6 +164,7 @@ static int truncated(struct file *f, enum read_outcome *ret_outcome)
 	copy_note_truncation(f);
 	f->offset = f->acked = f->torn = f->mark_len = 0;
 	f->skip_line = f->sync_line = false;
+	f->hole = true; /* perhaps */
 	f->size = (uint64_t)st.st_size;
 	f->chain->tally.truncations++;
 	*ret_outcome = READ_TRUNCATED;
@@ -194,6 +195,33 @@ static void skip(struct file *f, struct batch *b, char *data, size_t got, size_t
 	if (newline)
 		f->skip_line = f->sync_line = false;
 	*ret_bytes = n;
+}
+
+/*
+ * A writer that does not append goes on at its old position after a truncation: a hole, read as
+ * NULs, up to its first new line. Skipped by its extents, then by what is left of NULs in the first
+ * block that has data.
+ */
+static int skip_hole(struct file *f, struct batch *b, char *scratch, size_t room, size_t *ret_bytes)
+{
+	off_t data = lseek(f->fd, (off_t)f->offset, SEEK_DATA);
+	uint64_t at = data > 0 ? (uint64_t)data : f->offset;
+	struct span *s = span_for(b, f);
+	size_t nuls = 0;
+	ssize_t n;
+
+	n = read_at(f->fd, scratch, room, at);
+	if (n < 0 || !s)
+		return n < 0 ? (int)n : 0;
+	while (nuls < (size_t)n && scratch[nuls] == '\0')
+		nuls++;
+	f->hole = nuls == (size_t)n;
+	f->mark_len = 0;
+	f->chain->tally.hole_bytes += at + nuls - f->offset;
+	*ret_bytes = (size_t)(at + nuls - f->offset);
+	advance(f, s, *ret_bytes);
+	read_mark_again(f);
+	return 0;
 }
 
 /* True while a long torn tail has no newline yet: then there is nothing to read. */
@@ -299,9 +327,12 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 		at_end(f, 0, ret_outcome);
 		return 0;
 	}
+	*ret_outcome = READ_MORE;
+	if (f->hole && data[0] == '\0')
+		return skip_hole(f, b, data, room, ret_bytes);
+	f->hole = false;
 	if (f->offset == 0)
 		copy_take_head(f, data, (size_t)n);
-	*ret_outcome = READ_MORE;
 	if (f->skip_line || f->sync_line) {
 		skip(f, b, data, (size_t)n, ret_bytes);
 		return 0;

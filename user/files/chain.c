@@ -2,6 +2,8 @@
 #include "files/chain.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,10 +11,23 @@
 #include "files/file.h"
 #include "files/pod_path.h"
 
+/* worker.1 and worker.2 are generations only if there is, or was, a worker. */
+static size_t live_len(const struct table *chains, const char *path, const char *name)
+{
+	size_t len = (size_t)(name - path) + pod_path_live_len(name);
+	char live[PATH_MAX];
+	struct stat st;
+
+	if (path[len] == '\0' || table_get(chains, path, len))
+		return len;
+	snprintf(live, sizeof(live), "%.*s", (int)len, path);
+	return sys.lstat(live, &st) == 0 ? len : strlen(path);
+}
+
 int chain_get(struct table *chains, const char *path, struct chain **ret_chain)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-	size_t len = (size_t)(name - path) + pod_path_live_len(name);
+	size_t len = live_len(chains, path, name);
 	struct table_node *n = table_get(chains, path, len);
 	struct chain *c;
 	int r;

@@ -22,6 +22,7 @@ struct table;
 struct tally {
 	uint64_t read_bytes, delivered_bytes, records, malformed_lines, truncations;
 	uint64_t skipped_bytes; /* beyond the line limit */
+	uint64_t hole_bytes;    /* NULs that nobody wrote */
 };
 
 /* Where the live file was when it was last found truncated (drain/copy.h). */

@@ -43,11 +43,13 @@ void file_free(struct file *f)
 
 void file_skip_to_end(struct file *f)
 {
-	char last;
+	size_t n = MIN(f->size, (uint64_t)FILE_MARK_BYTES);
 
 	f->offset = f->acked = f->size;
-	if (f->size && sys.pread(f->fd, &last, 1, (off_t)f->size - 1) == 1 && last != '\n')
-		f->sync_line = true;
+	if (n && sys.pread(f->fd, f->mark, n, (off_t)(f->size - n)) == (ssize_t)n) {
+		f->mark_len = (uint32_t)n;
+		f->sync_line = f->mark[n - 1] != '\n';
+	}
 }
 
 int file_new(int fd, const struct stat *st, const char *path, const char *alias,

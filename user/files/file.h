@@ -42,6 +42,7 @@ struct file {
 	char *path;       /* the name it has now; NULL: none that we know */
 
 	bool displaced, unlinked;
+	bool sought;       /* without a name: a rescan was asked for */
 	bool maybe_copy;   /* not read, in no chain, before it is known what it is (drain/copy.h) */
 	bool lingering;    /* left the chain while somebody still held it open for writing */
 	bool unwatchable;  /* inotify is at its limit: polled slowly instead */
@@ -57,6 +58,7 @@ struct file {
 		sync_line; /* up to the next newline: rest of a cut line; begun inside a line */
 	uint32_t mark_len; /* the bytes before offset, as read: they differ when it was rewritten */
 	char mark[FILE_MARK_BYTES];
+	bool hole;         /* truncated, nothing read since: may begin with a hole */
 	uint32_t head_len; /* its first bytes, as read */
 	char head[FILE_MARK_BYTES];
 
@@ -68,6 +70,8 @@ struct file {
 	uint64_t rate;       /* bytes per second, smoothed */
 	int64_t rate_ns;     /* when rate was updated, and rate_mark the bytes written then */
 	uint64_t rate_mark;
+	int64_t failed_ns;           /* reads fail since, 0: they do not */
+	int64_t mtime_ns;            /* at the last look at its size */
 	int64_t changed_ns;          /* last seen growing */
 	int64_t dirty_ns, served_ns; /* backlog since, 0: none; last drained, or dirty since */
 };
@@ -75,6 +79,12 @@ struct file {
 static inline bool file_dirty(const struct file *f)
 {
 	return f->probe || f->size > f->offset + f->torn;
+}
+
+/* Reads have failed for so long that nothing waits for it any more; it is still tried. */
+static inline bool file_given_up(const struct file *f, int64_t now_ns)
+{
+	return f->failed_ns && now_ns - f->failed_ns > 10 * INT64_C(1000000000);
 }
 
 static inline uint64_t file_backlog(const struct file *f)

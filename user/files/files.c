@@ -27,7 +27,7 @@
 #include "files/chain.h"
 #include "files/pod_path.h"
 
-#define NAMELESS_NS (3 * NS_PER_SEC)
+#define NAMELESS_NS (8 * NS_PER_SEC) /* longer than until the rescan that it asks for */
 
 struct excluded {
 	struct table_node by_id;
@@ -398,12 +398,23 @@ void files_settle_copy(struct files *fs, struct file *f, bool resumed)
 	fs->hooks.look(fs->hooks.ctx, f);
 }
 
+bool file_leaves(const struct file *f)
+{
+	return f->unlinked ||
+	       (!f->path && f->sought && clock_now_ns() - f->displaced_ns > NAMELESS_NS);
+}
+
 void files_finish(struct files *fs, struct file *f)
 {
 	list_del(&f->in_chain);
 	f->lingering = false;
-	if (f->unlinked || (!f->path && clock_now_ns() - f->displaced_ns > NAMELESS_NS))
+	if (file_leaves(f)) {
 		files_release(fs, f);
+	} else if (!f->path && !f->sought) {
+		f->sought = fs->retry =
+			true; /* a second hard link, or a rename whose event was lost */
+		f->displaced_ns = clock_now_ns();
+	}
 }
 
 void files_linger(struct files *fs, struct file *f)

@@ -65,6 +65,8 @@ void files_settle_copy(struct files *fs, struct file *f, bool resumed);
 /* The generation is drained and nobody writes to it: the next one of its chain may be read. An
  * unlinked one is released. */
 void files_finish(struct files *fs, struct file *f);
+/* files_finish would release it: it has no name any more. */
+bool file_leaves(const struct file *f);
 /* Leaves the chain although a writer still holds it, so that the successor is not kept waiting. */
 void files_linger(struct files *fs, struct file *f);
 /* Out of the tables; freed when no sink holds a span of it. */

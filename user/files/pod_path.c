@@ -112,12 +112,23 @@ bool pod_path_ignored(const char *name)
 	return false;
 }
 
+/* What rotators put behind a name: .1, -20261121, .20261121-101112, .2026-11-21T10:11:12Z, .old. */
+static bool rotation_suffix(const char *s)
+{
+	if (*s != '.' && *s != '-')
+		return false;
+	s++;
+	if (strcmp(s, "old") == 0)
+		return true;
+	return isdigit((unsigned char)*s) && s[strspn(s, "0123456789-._:TZ")] == '\0';
+}
+
 size_t pod_path_live_len(const char *name)
 {
 	size_t len = strlen(name), at;
 
 	for (const char *p = strstr(name, ".log"); p; p = strstr(p + 1, ".log"))
-		if (p > name && (p[4] == '\0' || p[4] == '.' || p[4] == '-'))
+		if (p > name && (p[4] == '\0' || rotation_suffix(p + 4)))
 			return (size_t)(p - name) + 4;
 	for (at = len; at > 0 && (isdigit((unsigned char)name[at - 1]) || name[at - 1] == '-');)
 		at--;

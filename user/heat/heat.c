@@ -41,6 +41,17 @@ static void update_rate(struct file *f, uint64_t written, int64_t now_ns)
 	f->rate_mark = written;
 }
 
+/* Without a counter: written, and yet not longer. Truncated and grown to the same size between two
+ * looks, it can be. */
+static bool rewritten(struct file *f, const struct stat *st)
+{
+	int64_t mtime = st->st_mtim.tv_sec * NS_PER_SEC + st->st_mtim.tv_nsec;
+	bool changed = f->mtime_ns && f->mtime_ns != mtime;
+
+	f->mtime_ns = mtime;
+	return changed && (f->slot < 0 || f->uncounted) && (uint64_t)st->st_size == f->size;
+}
+
 bool heat_look_size(struct file *f, int64_t now_ns)
 {
 	struct stat st;
@@ -50,6 +61,11 @@ bool heat_look_size(struct file *f, int64_t now_ns)
 		return false;
 	size = (uint64_t)st.st_size;
 	f->unlinked = st.st_nlink == 0;
+	if (rewritten(f, &st)) {
+		f->probe = true;
+		grown(f, now_ns);
+		return true;
+	}
 	if (size == f->offset + f->torn || (size == f->size && size > f->offset))
 		return false;
 	if (size < f->offset + f->torn)

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "output/batch.h"
@@ -167,13 +168,18 @@ int64_t outlet_waiting_since(const struct outlet *o)
 void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span *s, bool delivered),
 		 void *ctx)
 {
-	struct batch *list, *next;
+	struct batch *list = NULL, *next;
 	bool delivered;
 
 	if (!atomic_exchange(&o->any, false))
 		return;
 	pthread_mutex_lock(&o->lock);
-	list = take_ptr(o->acked);
+	while (o->acked) { /* the last is in front */
+		next = o->acked->next;
+		o->acked->next = list;
+		list = o->acked;
+		o->acked = next;
+	}
 	pthread_mutex_unlock(&o->lock);
 	/* A sink fails once and for all, and the collector stops then: no need to tell batches
 	 * apart. */
@@ -219,10 +225,14 @@ int outlet_failed(const struct outlet *o)
 
 bool outlet_stop(struct outlet *o, int timeout_ms)
 {
+	int64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
 	bool all = true;
 
-	for (size_t i = 0; i < o->n_sinks; i++)
-		all = sink_stop(o->sinks[i], timeout_ms) && all;
+	for (size_t i = 0; i < o->n_sinks; i++) {
+		int64_t left_ns = MAX(deadline_ns - clock_now_ns(), INT64_C(0));
+
+		all = sink_stop(o->sinks[i], (int)(left_ns / NS_PER_MS)) && all;
+	}
 	return all;
 }
 

@@ -40,8 +40,8 @@ void outlet_hand_on(struct outlet *o);
 /* When its first record was put in; 0: nothing is waiting. */
 int64_t outlet_waiting_since(const struct outlet *o);
 
-/* Takes back what was acknowledged: each span of it is shown to on_span, in no order between
- * batches. */
+/* Takes back what was acknowledged and shows each span of it, in the order in which the batches
+ * came back. */
 void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span *s, bool delivered),
 		 void *ctx);
 /* Readable when an acknowledgement came after outlet_want_ack. */

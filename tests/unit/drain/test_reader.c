@@ -57,11 +57,12 @@ static enum read_outcome read_all(struct world *w, char *out, size_t size)
 	enum read_outcome outcome;
 	size_t bytes, at = 0;
 
-	out[0] = '\0';
+	if (size)
+		out[0] = '\0';
 	do {
 		assert_int_equal(
 			reader_read(&w->reader, &w->file, w->batch, FILL, &outcome, &bytes), 0);
-		for (uint32_t i = 0; i < w->batch->n_records; i++) {
+		for (uint32_t i = 0; size && i < w->batch->n_records; i++) {
 			const struct record *r = &w->batch->records[i];
 
 			if (r->text_len > 100)
@@ -254,6 +255,42 @@ static void reading_from_inside_a_line_skips_to_the_next(void **state)
 	assert_int_equal(w->chain.tally.skipped_bytes, 0);
 }
 
+static void truncation_of_a_long_torn_tail_is_seen(void **state)
+{
+	static char torn[100 * 1024];
+	struct world *w = *state;
+	char out[100];
+
+	memset(torn, 'x', sizeof(torn) - 1);
+	test_write(w->path, "a", torn);
+	read_all(w, out, sizeof(out));
+	assert_int_equal(w->file.torn, sizeof(torn) - 1);
+	test_write(w->path, "w", "new\n"); /* the same inode, shorter */
+	read_all(w, out, sizeof(out));
+	assert_string_equal(out, "new|");
+}
+
+static void hole_of_a_writer_that_does_not_append_is_skipped(void **state)
+{
+	struct world *w = *state;
+	char out[100];
+	FILE *f = fopen(w->path, "w");
+
+	for (int i = 0; i < 300000; i++)
+		fputs("12345678\n", f);
+	fflush(f);
+	read_all(w, out, 0);
+	assert_int_equal(w->file.offset, 2700000);
+	assert_int_equal(ftruncate(fileno(f), 0), 0);
+	fputs("after\nthe hole\n", f);
+	fclose(f);
+	assert_int_equal(read_all(w, out, sizeof(out)), READ_TRUNCATED);
+	read_all(w, out, sizeof(out));
+	assert_string_equal(out, "after|the hole|");
+	assert_int_equal(w->chain.tally.hole_bytes, 2700000);
+	assert_int_equal(w->file.offset, 2700015);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(torn_tail_waits_for_its_newline, setup, teardown),
 	cmocka_unit_test_setup_teardown(end_of_a_generation_emits_the_torn_tail, setup, teardown),
@@ -267,6 +304,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(format_is_told_by_the_content, setup, teardown),
 	cmocka_unit_test_setup_teardown(partials_cross_a_generation, setup, teardown),
 	cmocka_unit_test_setup_teardown(reading_from_inside_a_line_skips_to_the_next, setup,
+					teardown),
+	cmocka_unit_test_setup_teardown(truncation_of_a_long_torn_tail_is_seen, setup, teardown),
+	cmocka_unit_test_setup_teardown(hole_of_a_writer_that_does_not_append_is_skipped, setup,
 					teardown),
 };
 RUN_TESTS(tests)

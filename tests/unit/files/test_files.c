@@ -162,12 +162,12 @@ static void generations_found_at_once_are_read_oldest_first(void **state)
 
 	files_start(w->files, false);
 	live = add(w, "0.log", "3\n");
-	test_write(at(w, "0.log.T2"), "a", "2\n");
-	utimensat(AT_FDCWD, at(w, "0.log.T2"), (times[0].tv_sec = times[1].tv_sec = 200, times), 0);
-	mid = add(w, "0.log.T2", "");
-	test_write(at(w, "0.log.T1"), "a", "1\n");
-	utimensat(AT_FDCWD, at(w, "0.log.T1"), (times[0].tv_sec = times[1].tv_sec = 100, times), 0);
-	old = add(w, "0.log.T1", "");
+	test_write(at(w, "0.log.2"), "a", "2\n");
+	utimensat(AT_FDCWD, at(w, "0.log.2"), (times[0].tv_sec = times[1].tv_sec = 200, times), 0);
+	mid = add(w, "0.log.2", "");
+	test_write(at(w, "0.log.1"), "a", "1\n");
+	utimensat(AT_FDCWD, at(w, "0.log.1"), (times[0].tv_sec = times[1].tv_sec = 100, times), 0);
+	old = add(w, "0.log.1", "");
 	/* add's empty append leaves the times alone */
 	assert_true(file_eligible(old));
 	files_finish(w->files, old);
