@@ -136,5 +136,8 @@ void collector_state(struct collector *c)
 		length(&c->hot), length(&c->slow), files.unreadable, files.vanished, tree.dirs,
 		tree.unwatched, tree.roots_missing, watch.events, watch.overflows, tree.rescans,
 		c->blocked_turns);
+	if (write_count_misses(c->counts))
+		fprintf(stderr, "  the kernel left out %" PRIu64 " counts: rates are estimates\n",
+			write_count_misses(c->counts));
 	files_each_chain(c->files, state_chain, NULL);
 }

@@ -224,8 +224,8 @@ const struct option config_options[] = {
 	 .help = "files kept per container, likewise (as kubelet's containerLogMaxFiles)"},
 	{"rotate_quiet", 0, false, &duration, FIELD(rotate_quiet_ns),
 	 .initial = "2s", .min = "0", .max = "1h",
-	 .help = "how long a rotated file that somebody still holds open may keep its "
-		 "successor waiting"},
+	 .help = "silence after which a rotated file that somebody still holds open keeps its "
+		 "successor waiting no longer; five times that if it is never silent"},
 	{"hot_quiet", 0, false, &duration, FIELD(hot_quiet_ns),
 	 .initial = "250ms", .min = "1ms", .max = "1m",
 	 .help = "a file that was not written for this long is watched again instead of polled"},
