@@ -309,7 +309,7 @@ static bool any_dirty(const struct collector *c, int64_t now_ns)
 static bool is_idle(struct collector *c, int64_t now_ns)
 {
 	if (c->cfg->exit_when_idle_ns < 0 || now_ns - c->active_ns < c->cfg->exit_when_idle_ns ||
-	    any_dirty(c, now_ns) || (!c->stop && !outlet_idle(c->outlet)))
+	    any_dirty(c, now_ns) || !outlet_idle(c->outlet))
 		return false;
 	files_each(c->files, note_growth, c);
 	return !any_dirty(c, now_ns);
@@ -329,7 +329,8 @@ static bool collector_turn(struct collector *c, bool more)
 	if (waiting && clock_now_ns() - waiting >= c->cfg->linger_ns)
 		outlet_hand_on(c->outlet);
 	c->failure = outlet_failed(c->outlet);
-	if (c->failure || (!more && is_idle(c, now)))
+	c->idle = !c->failure && !more && is_idle(c, now);
+	if (c->failure || c->idle)
 		c->stop = true;
 	return more;
 }
@@ -338,7 +339,6 @@ static bool collector_turn(struct collector *c, bool more)
 static int finish(struct collector *c)
 {
 	int64_t timeout_ns = c->cfg->stop_timeout_ns;
-	bool idle = !c->failure && is_idle(c, clock_now_ns());
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -347,7 +347,7 @@ static int finish(struct collector *c)
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	if (c->failure)
 		return c->failure;
-	collector_flush_tails(c, idle, clock_now_ns() + timeout_ns);
+	collector_flush_tails(c, c->idle, clock_now_ns() + timeout_ns);
 	outlet_hand_on(c->outlet);
 	if (!outlet_stop(c->outlet, (int)(timeout_ns / NS_PER_MS)))
 		return -ETIMEDOUT;

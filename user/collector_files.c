@@ -156,7 +156,6 @@ void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns)
 		files_set_wd(c->files, f, wd);
 		f->unwatchable = false;
 	} else if (wd != -EEXIST) {
-		c->unwatchable += !f->unwatchable;
 		f->unwatchable = true;
 	}
 	list_del(&f->in_hot);

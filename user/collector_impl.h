@@ -46,10 +46,11 @@ struct collector {
 	int64_t active_ns; /* when something was last found, read or written */
 	int64_t start_ns;
 	bool stop, blocked;
-	bool found_new;     /* a file was opened since events were last taken */
-	int failure;        /* -errno that ends it */
+	bool idle;      /* it ends because nothing more comes: torn tails are whole lines then */
+	bool found_new; /* a file was opened since events were last taken */
+	int failure;    /* -errno that ends it */
 	struct tally ended; /* of the containers that are gone */
-	uint64_t blocked_turns, unwatchable;
+	uint64_t blocked_turns;
 	struct log_limit read_limit;
 };
 

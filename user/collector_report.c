@@ -80,6 +80,8 @@ void collector_summary(struct collector *c)
 		log_info("%" PRIu64 " truncations, %" PRIu64
 			 " files vanished before they could be opened",
 			 t.truncations, files.vanished);
+	if (t.hole_bytes)
+		log_info("%" PRIu64 " bytes of holes that no writer filled, skipped", t.hole_bytes);
 	for (size_t i = 0; i < outlet_sinks(c->outlet); i++) {
 		struct sink_stats s;
 

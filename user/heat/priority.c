@@ -65,7 +65,6 @@ void priority_begin(struct priority *p, enum order order, struct priority_shares
 
 	*p = (struct priority){.order = order,
 			       .shares = shares,
-			       .claims = claims,
 			       .by_deadline = scratch,
 			       .by_wait = scratch + n,
 			       .n = n,

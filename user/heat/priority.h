@@ -44,7 +44,6 @@ struct priority_shares {
 struct priority {
 	enum order order;
 	struct priority_shares *shares;
-	struct claim *claims;
 	struct claim **by_deadline, **by_wait; /* claims sorted, not owned */
 	size_t n, next_deadline, next_wait;
 	size_t budget, quantum;

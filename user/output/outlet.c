@@ -23,7 +23,7 @@ struct outlet {
 	struct sink **sinks;
 	size_t n_sinks;
 	struct batch *pool, *current;
-	unsigned n_batches, out;
+	unsigned out;
 	int fd;
 	atomic_bool want, any, any_lost;
 	atomic_int failed;
@@ -78,7 +78,6 @@ static int outlet_init(struct outlet *o, const struct outlet_options *opt)
 			return log_err(r, "batches: %s", strerror(-r));
 		b->next = o->pool;
 		o->pool = b;
-		o->n_batches++;
 	}
 	for (size_t i = 0; i < opt->n_specs; i++) {
 		r = sink_new(opt->specs[i], &so, &o->sinks[i]);
