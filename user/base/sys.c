@@ -13,6 +13,7 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/syscall.h>
 
@@ -50,6 +51,18 @@ static int open_mode(const char *path, int flags, mode_t mode)
 	return open(path, flags, mode);
 }
 
+static int birth(int fd, const char *path, int64_t *ret_ns)
+{
+	struct statx sx;
+
+	if (statx(fd, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BTIME, &sx) < 0)
+		return -1;
+	*ret_ns = sx.stx_mask & STATX_BTIME
+			  ? sx.stx_btime.tv_sec * INT64_C(1000000000) + sx.stx_btime.tv_nsec
+			  : 0;
+	return 0;
+}
+
 struct sys sys = {
 	.open_plain = open_plain,
 	.open = open_mode,
@@ -59,6 +72,12 @@ struct sys sys = {
 	.write = write,
 	.fstat = fstat,
 	.lstat = lstat,
+	.birth = birth,
+	.lseek = lseek,
+	.fsync = fsync,
+	.rename = rename,
+	.mkdir = mkdir,
+	.flock = flock,
 	.inotify_init1 = inotify_init1,
 	.inotify_add_watch = inotify_add_watch,
 	.inotify_rm_watch = inotify_rm_watch,

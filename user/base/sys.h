@@ -28,6 +28,15 @@ struct sys {
 	ssize_t (*write)(int fd, const void *buf, size_t n);
 	int (*fstat)(int fd, struct stat *st);
 	int (*lstat)(const char *path, struct stat *st);
+	/* When the object was made, ns since 1970; 0 where the filesystem does not keep it. With
+	 * path "" it is fd itself, else fd is AT_FDCWD and a symbolic link is not followed. 0 or -1
+	 * (statx(2)). */
+	int (*birth)(int fd, const char *path, int64_t *ret_ns);
+	off_t (*lseek)(int fd, off_t offset, int whence);
+	int (*fsync)(int fd);
+	int (*rename)(const char *from, const char *to);
+	int (*mkdir)(const char *path, mode_t mode);
+	int (*flock)(int fd, int operation);
 	int (*inotify_init1)(int flags);
 	int (*inotify_add_watch)(int fd, const char *path, uint32_t mask);
 	int (*inotify_rm_watch)(int fd, int wd);

@@ -204,7 +204,7 @@ static void skip(struct file *f, struct batch *b, char *data, size_t got, size_t
  */
 static int skip_hole(struct file *f, struct batch *b, char *scratch, size_t room, size_t *ret_bytes)
 {
-	off_t data = lseek(f->fd, (off_t)f->offset, SEEK_DATA);
+	off_t data = sys.lseek(f->fd, (off_t)f->offset, SEEK_DATA);
 	uint64_t at = data > 0 ? (uint64_t)data : f->offset;
 	struct span *s = span_for(b, f);
 	size_t nuls = 0;
