@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a name that came or went means. A rename is a name lost and a name found with an inode that
+ * is known: no pairing of events is needed, and a half that got lost in an overflow costs nothing,
+ * because files_verify drops stale names and the rescan finds the new ones.
+ *
+ * Order of a chain: rotated generations by modification time (the last write of an older one is
+ * older), the live one always last. Rejected: the order of the rotated names, which each rotator
+ * counts its own way (0.log.TIMESTAMP upwards, app.log.N downwards).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "files/chain.h"
+#include "files/files_impl.h"
+#include "files/pod_path.h"
+
+static struct file *file_at(const struct files *fs, const char *path)
+{
+	struct table_node *n = table_get(&fs->by_path, path, strlen(path));
+
+	return n ? container_of(n, struct file, by_path) : NULL;
+}
+
+static struct file *file_of(const struct files *fs, struct file_id id)
+{
+	struct table_node *n = table_get(&fs->by_id, &id, sizeof(id));
+
+	return n ? container_of(n, struct file, by_id) : NULL;
+}
+
+static struct file_id id_of(const struct stat *st)
+{
+	return (struct file_id){st->st_dev, st->st_ino};
+}
+
+static void set_displaced(struct file *f)
+{
+	if (f->displaced)
+		return;
+	f->displaced = true;
+	f->displaced_ns = clock_now_ns();
+}
+
+static void lose_name(struct files *fs, struct file *f)
+{
+	struct stat st;
+
+	table_del(&fs->by_path, &f->by_path);
+	free(take_ptr(f->path));
+	set_displaced(f);
+	if (sys.fstat(f->fd, &st) == 0) {
+		f->unlinked = st.st_nlink == 0;
+		f->size = MAX(f->size, (uint64_t)st.st_size);
+		if (f->chain->live == f)
+			f->chain->rotate_bytes = (uint64_t)st.st_size;
+	}
+	if (f->chain->live == f)
+		f->chain->live = NULL;
+	fs->hooks.look(fs->hooks.ctx, f);
+}
+
+static int set_name(struct files *fs, struct file *f, const char *path)
+{
+	struct file *other = file_at(fs, path);
+
+	if (other)
+		lose_name(fs, other);
+	f->path = strdup(path);
+	if (!f->path)
+		return -ENOMEM;
+	return table_add(&fs->by_path, &f->by_path, f->path, strlen(f->path));
+}
+
+static void take_place(struct files *fs, struct file *f)
+{
+	if (strcmp(f->path, f->chain->key) == 0)
+		chain_set_live(f->chain, f);
+	else
+		set_displaced(f);
+}
+
+/* Does path lead to f? An event may be about the inode that had the name before. */
+static bool leads_to(const char *path, const struct file *f)
+{
+	struct file_id id;
+	struct stat st;
+
+	if (sys.lstat(path, &st) < 0)
+		return false;
+	id = id_of(&st);
+	return memcmp(&id, &f->id, sizeof(id)) == 0;
+}
+
+/* A known inode has shown up under a name that is not the one we know it by. */
+static void rename_known(struct files *fs, struct file *f, const char *path)
+{
+	if (f->path) {
+		if (leads_to(f->path, f))
+			return; /* a second hard link */
+		table_del(&fs->by_path, &f->by_path);
+		free(take_ptr(f->path));
+		if (f->chain->live == f)
+			f->chain->live = NULL;
+	}
+	if (set_name(fs, f, path) < 0)
+		return;
+	take_place(fs, f);
+	f->unlinked = false;
+	fs->hooks.look(fs->hooks.ctx, f);
+}
+
+/* Takes fd. */
+static int add_new(struct files *fs, const char *path, const char *alias, int fd,
+		   const struct stat *st)
+{
+	struct file *f;
+	int r = file_new(fd, st, path, alias, &f);
+
+	if (r < 0)
+		return r;
+	if (fs->starting && fs->skip_existing)
+		file_skip_to_end(f);
+	r = chain_get(&fs->chains, path, &f->chain);
+	if (r < 0) {
+		file_free(f);
+		return r;
+	}
+	f->chain->members++;
+	r = set_name(fs, f, path);
+	if (r == 0)
+		r = table_add(&fs->by_id, &f->by_id, &f->id, sizeof(f->id));
+	if (r < 0) {
+		table_del(&fs->by_path, &f->by_path);
+		chain_put(&fs->chains, f->chain);
+		file_free(f);
+		return r;
+	}
+	if (strcmp(path, f->chain->key) == 0 && f->chain->had_live && !fs->starting) {
+		f->chain->rotations++;
+		fs->stats.rotations++;
+	}
+	f->maybe_copy = !fs->starting && f->chain->live && strcmp(path, f->chain->key) != 0;
+	if (!f->maybe_copy)
+		chain_insert(f->chain, f, st);
+	take_place(fs, f);
+	fs->stats.found++;
+	fs->hooks.opened(fs->hooks.ctx, f);
+	return 0;
+}
+
+static void open_failed(struct files *fs, const char *path, int err)
+{
+	if (err == ENOENT) {
+		fs->stats.vanished++;
+		return;
+	}
+	if (err == ELOOP) /* became a symbolic link meanwhile */
+		return;
+	fs->stats.unreadable++;
+	fs->retry = true;
+	if (log_allow(&fs->limit, 10 * NS_PER_SEC))
+		log_warn(0, "%s: %s, retrying", path, strerror(err));
+}
+
+static void open_new(struct files *fs, const char *path, const char *alias)
+{
+	_cleanup_fd_ int fd = sys.open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct file *f;
+	struct stat st;
+	int r;
+
+	if (fd < 0) {
+		open_failed(fs, path, errno);
+		return;
+	}
+	if (sys.fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	f = file_of(fs, id_of(&st)); /* the name changed hands since lstat */
+	if (f) {
+		if (!f->path || strcmp(f->path, path) != 0)
+			rename_known(fs, f, path);
+		return;
+	}
+	r = add_new(fs, path, alias, take_fd(fd), &st);
+	if (r < 0)
+		log_err(r, "%s: %s, ignoring", path, strerror(-r));
+}
+
+bool files_take_retry(struct files *fs)
+{
+	bool retry = fs->retry;
+
+	fs->retry = false;
+	return retry;
+}
+
+void files_found(struct files *fs, const char *path, const char *alias)
+{
+	const char *slash = strrchr(path, '/');
+	struct file *at, *f;
+	struct file_id id;
+	struct stat st;
+
+	if (pod_path_ignored(slash ? slash + 1 : path) ||
+	    (fs->excluded_uid && strstr(path, fs->excluded_uid)))
+		return;
+	at = file_at(fs, path);
+	if (sys.lstat(path, &st) < 0) {
+		if (errno == ENOENT && !at)
+			fs->stats.vanished++;
+		return;
+	}
+	id = id_of(&st);
+	if (!S_ISREG(st.st_mode)) {
+		if (at)
+			lose_name(fs, at);
+		return;
+	}
+	if (table_get(&fs->excluded, &id, sizeof(id)))
+		return;
+	f = file_of(fs, id);
+	if (!f)
+		open_new(fs, path, alias);
+	else if (f != at)
+		rename_known(fs, f, path);
+}
+
+void files_gone(struct files *fs, const char *path)
+{
+	struct file *f = file_at(fs, path);
+
+	if (f && !leads_to(path, f))
+		lose_name(fs, f);
+}
+
+void files_gone_below(struct files *fs, const char *dir)
+{
+	size_t len = strlen(dir);
+	struct table_node *n = NULL, *next;
+
+	for (n = table_walk(&fs->by_path, NULL); n; n = next) {
+		struct file *f = container_of(n, struct file, by_path);
+
+		next = table_walk(&fs->by_path, n);
+		if (strncmp(f->path, dir, len) == 0 && f->path[len] == '/')
+			lose_name(fs, f);
+	}
+}
+
+void files_verify(struct files *fs)
+{
+	struct table_node *n, *next;
+
+	for (n = table_walk(&fs->by_id, NULL); n; n = next) {
+		struct file *f = container_of(n, struct file, by_id);
+		struct file_id id = {0};
+		struct stat st;
+
+		next = table_walk(&fs->by_id, n);
+		if (f->path && sys.lstat(f->path, &st) == 0)
+			id = id_of(&st);
+		if (f->path && memcmp(&id, &f->id, sizeof(id)) != 0)
+			lose_name(fs, f);
+		else
+			fs->hooks.look(fs->hooks.ctx, f);
+	}
+}
