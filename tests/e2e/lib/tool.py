@@ -49,3 +49,8 @@ def compile_helper(source, target):
 def find(name):
     """A program's path, sbin included; None when it is not there."""
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def scaled(full, short):
+    """The count of `make torture`, or the one of `make test`, which has no hour to spend."""
+    return full if os.environ.get("TORTURE") == "1" else short
