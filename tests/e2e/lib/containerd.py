@@ -72,6 +72,20 @@ def image_write(path):
             tar.addfile(entry, io.BytesIO(content))
 
 
+def remove_cgroups(name):
+    """Below each hierarchy's top or below the group this test is in, as the hierarchy has it."""
+    base = "/sys/fs/cgroup"
+    with open("/proc/self/cgroup") as f:
+        own = {line.rstrip("\n").split(":", 2)[2].strip("/") for line in f}
+    for top in [base, *(os.path.join(base, n) for n in os.listdir(base))]:
+        for group in {"", *own}:
+            for path, _, _ in os.walk(os.path.join(top, group, name), topdown=False):
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    pass
+
+
 class Containerd:
     def __init__(self, directory):
         self.dir = os.path.join(directory, "containerd")
@@ -134,18 +148,5 @@ class Containerd:
             except (RuntimeError, OSError, subprocess.SubprocessError):
                 pass  # its processes are ended with everything else
         proc.end(self.process)
-        self.remove_cgroups()
+        remove_cgroups(self.cgroup)
         shutil.rmtree(self.dir, ignore_errors=True)
-
-    def remove_cgroups(self):
-        """Below each hierarchy's top or below the group this test is in, as the hierarchy has it."""
-        base = "/sys/fs/cgroup"
-        with open("/proc/self/cgroup") as f:
-            own = {line.rstrip("\n").split(":", 2)[2].strip("/") for line in f}
-        for top in [base, *(os.path.join(base, n) for n in os.listdir(base))]:
-            for group in {"", *own}:
-                for path, _, _ in os.walk(os.path.join(top, group, self.cgroup), topdown=False):
-                    try:
-                        os.rmdir(path)
-                    except OSError:
-                        pass

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real dockerd with its own containerd and runc, everything below one directory, without a bridge or firewall rules.
+
+Like lib/containerd.py it runs in a mount namespace of its own and in cgroups named after the test process. It is
+spoken to over its socket, so no docker command is needed. The image is that of lib/containerd.py.
+"""
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+
+from . import containerd, proc, tap, tool
+
+PROGRAMS = ("dockerd", "containerd", "runc", "busybox", "unshare")
+
+
+def missing():
+    """Why dockerd cannot be run, or None."""
+    if os.geteuid():
+        return "dockerd needs root"
+    for program in PROGRAMS:
+        if not tool.find(program):
+            return f"no {program}"
+    return None
+
+
+class Connection(http.client.HTTPConnection):
+    def __init__(self, path, timeout):
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Docker:
+    def __init__(self, directory):
+        self.dir = os.path.join(directory, "docker")
+        self.cgroup = f"hotdrain-e2e-docker-{os.getpid()}"
+        self.socket = os.path.join(self.dir, "sock")
+        self.log_path = os.path.join(self.dir, "log")
+        self.containers = os.path.join(self.dir, "root", "containers")
+        self.started = []
+        os.makedirs(self.dir)
+        config = os.path.join(self.dir, "daemon.json")
+        with open(config, "w") as f:
+            f.write("{}\n")
+        command = ["unshare", "-m", tool.find("dockerd"), "--config-file", config, "--data-root", os.path.join(self.dir, "root"),
+                   "--exec-root", os.path.join(self.dir, "exec"), "--pidfile", os.path.join(self.dir, "pid"),
+                   "--host", "unix://" + self.socket, "--storage-driver", "vfs", "--cgroup-parent", "/" + self.cgroup,
+                   "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
+        path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={**os.environ, "PATH": path})
+
+    def __enter__(self):
+        if not proc.wait_until(lambda: self.answers() or self.process.poll() is not None, 30, step=0.05) or not self.answers():
+            with open(self.log_path) as f:
+                raise tap.Skip("dockerd does not start here: " + "".join(f.readlines()[-1:]).strip())
+        image = os.path.join(self.dir, "image.tar")
+        containerd.image_write(image)
+        with open(image, "rb") as f:
+            self.call("POST", "/images/load", f.read(), kind="application/x-tar")
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def answers(self):
+        try:
+            return self.call("GET", "/_ping", timeout=2) is not None
+        except (OSError, http.client.HTTPException, tap.Failure):
+            return False
+
+    def call(self, method, path, body=None, kind="application/json", timeout=30):
+        """The answer's JSON, or its bytes when it is none."""
+        c = Connection(self.socket, timeout)
+        try:
+            data = json.dumps(body) if isinstance(body, dict) else body
+            c.request(method, path, data, {"Content-Type": kind} if body is not None else {})
+            answer = c.getresponse()
+            got = answer.read()
+        finally:
+            c.close()
+        if answer.status >= 400:
+            raise tap.Failure(f"dockerd: {method} {path}: {answer.status} {got[:300]!r}")
+        try:
+            return json.loads(got)
+        except ValueError:
+            return got
+
+    def run(self, command, **log_options):
+        """Starts a container with the json-file driver: max_size="100k", max_file=3, compress="true". Its id."""
+        options = {k.replace("_", "-"): str(v) for k, v in log_options.items()}
+        config = {"Image": containerd.IMAGE, "Cmd": command,
+                  "HostConfig": {"NetworkMode": "none", "LogConfig": {"Type": "json-file", "Config": options}}}
+        ident = self.call("POST", "/containers/create", config)["Id"]
+        try:
+            self.call("POST", f"/containers/{ident}/start")
+        except tap.Failure as e:
+            raise tap.Skip(f"no container can run here: {e}") from None
+        self.started.append(ident)
+        return ident
+
+    def log(self, ident):
+        return os.path.join(self.containers, ident, ident + "-json.log")
+
+    def wait_exit(self, ident, timeout=60):
+        """Until it has ended and dockerd has written all of its output."""
+        status = self.call("POST", f"/containers/{ident}/wait", timeout=timeout)["StatusCode"]
+        if status:
+            raise tap.Failure(f"a container ended with status {status}")
+
+    def remove(self, ident):
+        self.call("DELETE", f"/containers/{ident}?force=1")
+        self.started.remove(ident)
+
+    def stop(self):
+        for ident in list(self.started):
+            try:
+                self.remove(ident)
+            except (tap.Failure, OSError, http.client.HTTPException):
+                pass
+        proc.end(self.process, 15)
+        containerd.remove_cgroups(self.cgroup)
+        shutil.rmtree(self.dir, ignore_errors=True)
