@@ -14,7 +14,7 @@ class Reader:
             self.process = subprocess.Popen([tool.helper("judge"), *args], stdin=subprocess.PIPE,
                                             stdout=subprocess.PIPE, stderr=log)
         self.stdin = self.process.stdin
-        self.counts, self.total = {}, (0, 0, 0, 0)
+        self.counts, self.total, self.latency_ms = {}, (0, 0, 0, 0), None
 
     def lines(self):
         """How many have come, to a fifth of a second."""
@@ -41,6 +41,8 @@ class Reader:
                 self.counts[words[0], words[1]] = tuple(map(int, words[2:]))
             elif kind == "total":
                 self.total = tuple(map(int, words))
+            else:  # with -l PREFIX: median, p90, p99, most
+                self.latency_ms = [int(w) / 1000 for w in words[2:]]
         return self
 
     def problems(self, wanted):
