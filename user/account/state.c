@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One slot between the event loop and the saver, a thread of its own:
+ *
+ *   event loop                               saver
+ *   state_save: text -> slot, busy  ------>  lock, write, fsync, rename, fsync
+ *   state_fd readable               <------  counts, busy over, failed?
+ *
+ * A queue would only hold states that are older than the next one, so there is none: while a save
+ * is under way the caller keeps collecting changes and makes the text when it can be taken. The
+ * saver also takes the lock when that was not possible at the start, which may be a disk's wait
+ * like any other.
+ *
+ * fsync cannot be ended from outside. A disk that hangs holds up state_close, nothing else.
+ *
+ * Rejected: a fork per save (copies the page tables of a collector full of batches each second),
+ * io_uring (refused in most containers), sync_file_range (says nothing about metadata).
+ */
+#include "account/state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "account/checkpoint.h"
+#include "account/state_dir.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+
+#define LOG_EVERY_NS (60 * NS_PER_SEC)
+
+struct state {
+	int64_t interval_ns, began_ns; /* the event loop's */
+	bool begun;
+	int fd;
+	pthread_t thread;
+	bool started;
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake; /* for the saver: busy, stopping */
+	/* Under the lock: */
+	struct buf text;
+	bool busy, stopping, failed;
+	struct state_stats stats;
+	int64_t good_ns; /* when the last good save ended */
+
+	/* The saver's while it runs, else the event loop's: */
+	struct state_dir dir;
+	bool told; /* that it does not work, and not yet that it works again */
+	struct log_limit log;
+};
+
+/* What neither time nor room will mend. */
+static bool error_is_users(int err)
+{
+	return err == -ENOTDIR || err == -ENOENT || err == -ELOOP || err == -ENAMETOOLONG ||
+	       err == -EISDIR;
+}
+
+static const char *who_holds(int pid, char text[32])
+{
+	snprintf(text, 32, pid ? " (pid %d)" : "", pid);
+	return text;
+}
+
+static int state_lock(struct state *s, bool required)
+{
+	char who[32];
+	bool missing;
+	int pid, r = state_dir_lock(&s->dir, &pid, &missing);
+
+	if (r == 0)
+		return 0;
+	if (r == -EBUSY)
+		return log_err(
+			r, "state %s: in use by another hotdrain%s; name another one with --state",
+			s->dir.path, who_holds(pid, who));
+	if (!required && (missing || error_is_users(r)))
+		return r;
+	if (error_is_users(r))
+		return log_err(r, "state %s: %s%s", s->dir.path, missing ? "cannot be made: " : "",
+			       strerror(-r));
+	/* Starts the limit's interval, too: the first save is about to say the same. */
+	s->told = log_allow(&s->log, LOG_EVERY_NS);
+	log_warn(r, "state %s: %s, not locked, going on without saving, retrying", s->dir.path,
+		 strerror(-r));
+	s->stats.last_errno = -r;
+	return 0;
+}
+
+static int state_load(struct state *s, struct checkpoint *ret_loaded, bool *ret_found,
+		      bool *ret_bad)
+{
+	char why[CHECKPOINT_WHY_MAX], name[STATE_NAME_MAX];
+	int r = state_dir_load(&s->dir, ret_loaded, why, sizeof(why));
+
+	*ret_found = r == 0;
+	*ret_bad = r < 0 && r != -ENOENT;
+	if (r == -ENOMEM)
+		return log_err(r, "state %s: %s", s->dir.file, why);
+	if (!*ret_bad)
+		return 0;
+	s->stats.bad++;
+	r = state_dir_keep_aside(&s->dir, name);
+	if (r < 0)
+		log_warn(r,
+			 "state %s: %s, cannot be kept aside yet: %s, starting from the beginning",
+			 s->dir.file, why, strerror(-r));
+	else
+		log_warn(r, "state %s: %s, kept as %s, starting from the beginning", s->dir.file,
+			 why, name);
+	return 0;
+}
+
+/* 0 or -errno, counted. *ret_pid: who holds the lock, for -EBUSY. */
+static int state_write(struct state *s, const struct buf *text, int *ret_pid)
+{
+	bool missing;
+	int r = state_dir_lock(&s->dir, ret_pid, &missing);
+
+	if (r == 0)
+		r = state_dir_save(&s->dir, text->data, text->len);
+	pthread_mutex_lock(&s->lock);
+	s->stats.saves += r == 0;
+	s->stats.failures += r < 0;
+	s->stats.last_errno = -r;
+	s->failed |= r < 0;
+	if (r == 0)
+		s->good_ns = clock_now_ns();
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+/* A disk that fails every other time says so once a minute, not every other second. */
+static void log_saved(struct state *s, int r, int pid)
+{
+	char who[32];
+
+	if (r == 0 && s->told) {
+		log_info("state %s: saving works again", s->dir.path);
+		s->told = false;
+	}
+	if (r == 0 || !log_allow(&s->log, LOG_EVERY_NS))
+		return;
+	s->told = true;
+	if (r == -EBUSY)
+		log_warn(r, "state %s: saving: in use by another hotdrain%s, retrying", s->dir.path,
+			 who_holds(pid, who));
+	else
+		log_warn(r, "state %s: saving: %s, retrying", s->dir.path, strerror(-r));
+}
+
+/* False when the saver is to end: nothing is left in the slot. */
+static bool slot_take(struct state *s, struct buf *ret_text)
+{
+	bool busy;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->busy && !s->stopping)
+		pthread_cond_wait(&s->wake, &s->lock);
+	busy = s->busy;
+	*ret_text = s->text;
+	s->text = (struct buf){0};
+	pthread_mutex_unlock(&s->lock);
+	return busy;
+}
+
+static void slot_done(struct state *s)
+{
+	const uint64_t one = 1;
+
+	pthread_mutex_lock(&s->lock);
+	s->busy = false;
+	pthread_mutex_unlock(&s->lock);
+	/* Full is only what nobody has read for 2^64 saves. */
+	if (write(s->fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void *state_run(void *arg)
+{
+	struct state *s = arg;
+	struct buf text;
+
+	while (slot_take(s, &text)) {
+		int pid, r = state_write(s, &text, &pid);
+
+		buf_done(&text);
+		log_saved(s, r, pid);
+		slot_done(s);
+	}
+	return NULL;
+}
+
+/* Signals are the event loop's: the thread blocks them all. */
+static int state_start(struct state *s)
+{
+	sigset_t all, before;
+	int r;
+
+	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->fd < 0)
+		return log_err(-errno, "state %s: eventfd: %s", s->dir.path, strerror(errno));
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&s->thread, NULL, state_run, s);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	s->started = r == 0;
+	if (r)
+		return log_err(-r, "state %s: its thread: %s", s->dir.path, strerror(r));
+	return 0;
+}
+
+static void state_stop(struct state *s)
+{
+	if (!s->started)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->stopping = true;
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->thread, NULL);
+	s->started = false;
+}
+
+static void state_drop(struct state **state)
+{
+	struct state *s = *state;
+
+	if (!s)
+		return;
+	state_stop(s);
+	state_dir_done(&s->dir);
+	buf_done(&s->text);
+	close_fd(&s->fd);
+	pthread_cond_destroy(&s->wake);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+static int state_new(const struct state_options *o, struct state **ret)
+{
+	struct state *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return log_err(-ENOMEM, "state %s: %s", o->dir, strerror(ENOMEM));
+	s->fd = -1;
+	s->interval_ns = o->interval_ns;
+	s->stats.age_ns = -1;
+	pthread_mutex_init(&s->lock, NULL); /* these two cannot fail with NULL (glibc) */
+	pthread_cond_init(&s->wake, NULL);
+	r = state_dir_init(&s->dir, o->dir);
+	if (r < 0) {
+		state_drop(&s);
+		return log_err(r, "state %s: %s", o->dir, strerror(-r));
+	}
+	*ret = s;
+	return 0;
+}
+
+int state_open(const struct state_options *options, struct state **ret_state,
+	       struct checkpoint *ret_loaded, bool *ret_found, bool *ret_bad)
+{
+	_cleanup_(state_drop) struct state *s = NULL;
+	_cleanup_(checkpoint_done) struct checkpoint loaded = {0};
+	bool found = false, bad = false;
+	int r = state_new(options, &s);
+
+	if (r == 0)
+		r = state_lock(s, options->required);
+	if (r == 0)
+		r = state_load(s, &loaded, &found, &bad);
+	if (r == 0)
+		r = state_start(s);
+	if (r < 0)
+		return r;
+	*ret_state = take_ptr(s);
+	*ret_loaded = loaded;
+	loaded = (struct checkpoint){0};
+	*ret_found = found;
+	*ret_bad = bad;
+	return 0;
+}
+
+int state_close(struct state *s, struct buf *last)
+{
+	int pid, r = 0;
+
+	if (!s)
+		return 0;
+	state_stop(s);
+	if (last)
+		r = state_write(s, last, &pid);
+	if (r < 0)
+		log_err(r,
+			"state %s: the last save: %s, the next start repeats from the one before",
+			s->dir.path, strerror(-r));
+	state_drop(&s);
+	return r;
+}
+
+/* The lock is no part of what the caller sees as constant. */
+static pthread_mutex_t *lock_of(const struct state *s)
+{
+	return (pthread_mutex_t *)&s->lock;
+}
+
+int64_t state_due_ns(const struct state *s)
+{
+	bool busy;
+
+	pthread_mutex_lock(lock_of(s));
+	busy = s->busy;
+	pthread_mutex_unlock(lock_of(s));
+	if (busy)
+		return INT64_MAX;
+	return s->begun ? s->began_ns + s->interval_ns : 0;
+}
+
+bool state_due(const struct state *s, int64_t now_ns)
+{
+	int64_t due = state_due_ns(s);
+
+	return due != INT64_MAX && due <= now_ns;
+}
+
+void state_save(struct state *s, struct buf *text)
+{
+	s->began_ns = clock_now_ns();
+	s->begun = true;
+	pthread_mutex_lock(&s->lock);
+	assert(!s->busy && !s->stopping);
+	s->text = *text;
+	*text = (struct buf){0};
+	s->busy = true;
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool state_take_failed(struct state *s)
+{
+	bool failed;
+
+	pthread_mutex_lock(&s->lock);
+	failed = s->failed;
+	s->failed = false;
+	pthread_mutex_unlock(&s->lock);
+	return failed;
+}
+
+int state_fd(const struct state *s)
+{
+	return s->fd;
+}
+
+void state_ended(struct state *s)
+{
+	uint64_t n;
+
+	if (read(s->fd, &n, sizeof(n)) < 0)
+		return;
+}
+
+void state_stats(const struct state *s, struct state_stats *ret_stats)
+{
+	pthread_mutex_lock(lock_of(s));
+	*ret_stats = s->stats;
+	if (s->stats.saves)
+		ret_stats->age_ns = clock_now_ns() - s->good_ns;
+	pthread_mutex_unlock(lock_of(s));
+}
