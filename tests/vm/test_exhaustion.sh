@@ -1,0 +1,34 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Limits that belong to a whole machine (inotify watches and queue), with the rungs that the machine
+# this runs on may refuse, and inodes that ext4 hands on, on Debian's 6.1 and 6.12 kernels.
+. "$(dirname "$0")/vm.sh"
+title="is exhausted in a virtual machine"
+
+if ! vm_need; then
+	skipped "$title" "$why"
+	echo "1..$n"
+	exit 0
+fi
+set -- "$B/hotdrain" "$B/tests/bench/storm" "$B/tests/e2e/judge"
+for p in "$@"; do
+	[ -x "$p" ] || make -s B="$B" "$p" >&2 || { not_ok "$title" "$p does not build"; exit 1; }
+done
+for meta in linux-image-cloud-amd64 linux-image-6.12-cloud-amd64; do
+	if ! vm_kernel "$meta"; then
+		skipped "$title: $meta" "$why"
+		continue
+	fi
+	version=$(basename "$vmlinuz" | sed 's/vmlinuz-//')
+	if ! vm_initramfs "$work/initramfs" "$@" tests/vm/exhaust 2>/dev/null || ! vm_disks; then
+		not_ok "$version: initramfs" "cpio or mkfs failed"
+		continue
+	fi
+	start=$(date +%s)
+	vm_boot "$work/initramfs" PROGRAMS=exhaust EXHAUST_RUNGS=vfs:off ||
+		not_ok "$version: shuts down" "no end of init within the time"
+	vm_tap "$version"
+	echo "# $version: $(($(date +%s) - start)) s"
+done
+echo "1..$n"
+exit $bad
