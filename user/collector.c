@@ -6,14 +6,18 @@
  */
 #include "collector.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "account/checkpoint.h"
 #include "base/clock.h"
 #include "base/sys.h"
 #include "collector_impl.h"
@@ -29,6 +33,8 @@
 #define EVENTS_MAX   8192
 #define SWEEP_NS     NS_PER_SEC
 #define SETTLE_TRIES 20
+#define FDS_KEPT     8 /* descriptors beside those of log files, opened later */
+#define FDS_LEAST    4
 #define RETRY_NS     (5 * NS_PER_SEC)
 
 static int on_flush(void *ctx, struct event *events, size_t n)
@@ -112,6 +118,37 @@ static void say_rung(const struct collector *c)
 		log_info("bpf: rung %s", rung_name(rung));
 }
 
+static int open_state(struct collector *c)
+{
+	struct checkpoint loaded;
+	int r = collector_open_state(c, &loaded);
+
+	if (r < 0 || !c->resuming)
+		return r;
+	r = collector_resume_new(c, &loaded);
+	return r < 0 ? log_err(r, "state: %s", strerror(-r)) : 0;
+}
+
+/* How many may be used for log files: the rest of the limit, but for a few for directories, the
+ * checkpoint and the like. */
+static unsigned spare_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct rlimit limit;
+	unsigned used = 32, spare;
+
+	if (dir) {
+		for (used = 0; readdir(dir);)
+			used++;
+		closedir(dir);
+	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return UINT_MAX;
+	spare = (unsigned)MIN(limit.rlim_cur, (rlim_t)UINT_MAX);
+	used += FDS_KEPT;
+	return spare > used + FDS_LEAST ? spare - used : FDS_LEAST;
+}
+
 static int open_rooms(struct collector *c)
 {
 	const struct config *cfg = c->cfg;
@@ -131,6 +168,9 @@ static int open_rooms(struct collector *c)
 	if ((r = open_signals(c)) < 0 || (r = event_queue_new(&events, &c->queue)) < 0 ||
 	    (r = watch_new(c->queue, &c->watch)) < 0 || (r = files_new(&file_hooks, &c->files)) < 0)
 		return log_err(r, "start: %s", strerror(-r));
+	r = open_state(c);
+	if (r < 0)
+		return r;
 	r = tree_new(c->watch, cfg->roots.items, cfg->roots.n, cfg->link_roots.items,
 		     cfg->link_roots.n, &tree_hooks, &c->tree);
 	if (r < 0)
@@ -141,7 +181,9 @@ static int open_rooms(struct collector *c)
 	r = write_count_new(cfg->bpf, cfg->files_max, &c->counts);
 	if (r < 0)
 		return log_err(r, "bpf: %s", strerror(-r));
+	c->reader.counts = c->counts;
 	exclude_own(c);
+	files_open_max(c->files, spare_descriptors());
 	return 0;
 }
 
@@ -156,6 +198,7 @@ int collector_new(const struct config *cfg, struct collector **ret_collector)
 	c->signal_fd = -1;
 	list_init(&c->hot);
 	list_init(&c->slow);
+	list_init(&c->gone);
 	c->joins = (struct join_budget){.max_bytes = cfg->join_max_bytes,
 					.line_max = (uint32_t)cfg->line_max_bytes};
 	c->reader = (struct reader){.format = cfg->decode,
@@ -185,6 +228,10 @@ void collector_free(struct collector *c)
 	watch_free(c->watch);
 	event_queue_free(c->queue);
 	write_count_free(c->counts);
+	collector_close_state(c, false);
+	collector_resume_free(c);
+	list_for_each (l, next, &c->gone)
+		free(container_of(l, struct gone, in_gone));
 	close_fd(&c->signal_fd);
 	free(c->claims);
 	free(c->scratch);
@@ -207,9 +254,12 @@ static void take_signals(struct collector *c)
 static int64_t next_deadline(const struct collector *c, bool more)
 {
 	int64_t at = MIN(c->sweep_ns, c->tree_ns), waiting = outlet_waiting_since(c->outlet);
+	int64_t save;
 
 	if (more && !c->blocked)
 		return 0;
+	save = collector_save_ns(c, clock_now_ns());
+	at = MIN(at, save);
 	if (waiting)
 		at = MIN(at, waiting + c->cfg->linger_ns);
 	if (list_linked(&c->hot))
@@ -328,11 +378,40 @@ static bool collector_turn(struct collector *c, bool more)
 	waiting = outlet_waiting_since(c->outlet);
 	if (waiting && clock_now_ns() - waiting >= c->cfg->linger_ns)
 		outlet_hand_on(c->outlet);
+	collector_save(c, now);
 	c->failure = outlet_failed(c->outlet);
 	c->idle = !c->failure && !more && is_idle(c, now);
 	if (c->failure || c->idle)
 		c->stop = true;
 	return more;
+}
+
+/* Files without a name can be read by nobody later: they are drained to their end, and with them
+ * what their last partial record needs of the successor. The rest is the next start's. */
+static void drain_held(struct collector *c, int64_t deadline_ns)
+{
+	bool more = true;
+
+	c->ending = true;
+	do {
+		int64_t now = clock_now_ns();
+
+		event_queue_flush(c->queue);
+		collector_take_acks(c);
+		c->look_ns = 0;
+		collector_look(c, now);
+		more = collector_drain(c, now);
+		if (c->blocked || !more) {
+			struct pollfd fd = {outlet_fd(c->outlet), POLLIN, 0};
+
+			outlet_hand_on(c->outlet);
+			if (!outlet_want_ack(c->outlet))
+				poll(&fd, 1, 2);
+			outlet_clear(c->outlet);
+		}
+		/* A partial record's rest may never come: it is waited for, but not for long. */
+	} while (!outlet_failed(c->outlet) && clock_now_ns() < deadline_ns && collector_holds(c));
+	collector_flush_held(c, deadline_ns);
 }
 
 /* Delivers what was read. From here on a second signal ends the process at once. */
@@ -347,7 +426,10 @@ static int finish(struct collector *c)
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	if (c->failure)
 		return c->failure;
-	collector_flush_tails(c, c->idle, clock_now_ns() + timeout_ns);
+	if (c->state && !c->idle)
+		drain_held(c, clock_now_ns() + timeout_ns);
+	else
+		collector_flush_tails(c, c->idle, clock_now_ns() + timeout_ns);
 	outlet_hand_on(c->outlet);
 	if (!outlet_stop(c->outlet, (int)(timeout_ns / NS_PER_MS)))
 		return -ETIMEDOUT;
@@ -358,18 +440,21 @@ static int finish(struct collector *c)
 int collector_run(struct collector *c)
 {
 	bool more = true;
-	int r;
+	int r, saved;
 
 	say_rung(c);
 	c->start_ns = c->active_ns = clock_now_ns();
-	files_start(c->files, c->cfg->start == CONFIG_START_END);
+	files_start(c->files, c->cfg->start == CONFIG_START_END && !c->restarted);
 	tree_scan(c->tree);
+	collector_resume_rest(c);
 	files_started(c->files);
 	while (!c->stop)
 		more = collector_turn(c, more);
 	r = finish(c);
+	collector_take_acks(c);
 	collector_summary(c);
 	if (r == -ETIMEDOUT)
 		log_err(r, "a sink did not take everything in time");
-	return r;
+	saved = collector_close_state(c, true);
+	return r < 0 ? r : saved;
 }

@@ -22,11 +22,24 @@
 
 #define TURN_BYTES    ((size_t)1 << 20)
 #define QUANTUM_BYTES ((size_t)64 << 10)
+#define INFLATING_MAX 4 /* compressed files at once: each has a window in memory */
 #define SLOW_NS       (250 * NS_PER_MS)
+
+/* Closed, and without a name to open it by. */
+static bool is_lost(const struct file *f)
+{
+	return f->fd < 0 && !f->path;
+}
 
 static void look_at_hot(struct collector *c, struct file *f, int64_t now_ns)
 {
 	heat_look(c->counts, f, now_ns);
+	if (is_lost(f)) {
+		files_seek(c->files, f, now_ns);
+		return;
+	}
+	if (f->unlinked && f->size > f->offset)
+		c->held_bytes += f->size - f->offset;
 	if (f->maybe_copy && !collector_settle_copy(c, f, now_ns))
 		return;
 	if (file_dirty(f)) {
@@ -45,8 +58,10 @@ void collector_look(struct collector *c, int64_t now_ns)
 {
 	if (now_ns >= c->look_ns) {
 		c->look_ns = now_ns + c->cfg->tick_ns;
+		c->held_bytes = 0;
 		list_for_each (l, next, &c->hot)
 			look_at_hot(c, container_of(l, struct file, in_hot), now_ns);
+		collector_drop_held(c);
 	}
 	if (now_ns < c->slow_ns)
 		return;
@@ -85,13 +100,40 @@ static bool claims_room(struct collector *c)
 	return true;
 }
 
+/* The container's log, up to where the next start can go on. */
+static bool is_held(const struct chain *chain)
+{
+	list_for_each (l, next, &chain->queue)
+		if (collector_is_held(container_of(l, struct file, in_chain)))
+			return true;
+	for (size_t i = 0; i < ARRAY_SIZE(chain->joins); i++)
+		if (chain->joins[i].file && !chain->joins[i].file->path)
+			return true;
+	return false;
+}
+
+bool collector_holds(const struct collector *c)
+{
+	list_for_each (l, next, &c->hot) {
+		const struct file *f = container_of(l, struct file, in_hot);
+
+		if (collector_is_held(f) || is_held(f->chain))
+			return true;
+	}
+	return false;
+}
+
 static void collect_claims(struct collector *c)
 {
+	unsigned inflating = 0;
+
 	c->n_claims = 0;
 	list_for_each (l, next, &c->hot) {
 		struct file *f = container_of(l, struct file, in_hot);
 
-		if (!file_dirty(f) || !file_eligible(f))
+		if (!file_dirty(f) || !file_eligible(f) || is_lost(f) ||
+		    (f->gz && inflating++ >= INFLATING_MAX) ||
+		    (c->ending && !collector_is_held(f) && !is_held(f->chain)))
 			continue;
 		if (!claims_room(c))
 			return; /* those that fit are served, the rest in a later turn */
@@ -113,8 +155,13 @@ static bool serve(struct collector *c, struct priority *p, struct claim *claim, 
 	if (!b)
 		return false;
 	empty = b->n_spans == 0;
-	r = reader_read(&c->reader, f, b, grant, &outcome, &bytes);
-	if (r < 0) {
+	bytes = 0;
+	r = files_open(c->files, f);
+	if (r == 0)
+		r = reader_read(&c->reader, f, b, grant, &outcome, &bytes);
+	if (r == -ESTALE) { /* closed meanwhile, and not to be found: files_seek */
+		outcome = READ_END;
+	} else if (r < 0) {
 		if (log_allow(&c->read_limit, 10 * NS_PER_SEC))
 			log_warn(0, "%s: %s, retrying", f->source->path, strerror(-r));
 		f->probe = false;

@@ -15,12 +15,23 @@
 #include "heat/priority.h"
 #include "heat/write_count.h"
 
+struct checkpoint;
+struct checkpoint_entry;
 struct config;
 struct event_queue;
 struct files;
 struct outlet;
+struct resume;
+struct state;
 struct tree;
 struct watch;
+
+/* A container's log that has no file left, and of which something was lost. */
+struct gone {
+	struct list in_gone;
+	struct tally tally;
+	char key[];
+};
 
 struct collector {
 	const struct config *cfg;
@@ -30,6 +41,11 @@ struct collector {
 	struct files *files;
 	struct write_count *counts;
 	struct outlet *outlet;
+	struct state *state;   /* NULL: nothing is saved */
+	struct resume *resume; /* what the last run left behind, until it has been found */
+	bool resuming;         /* there was a checkpoint */
+	bool restarted; /* there was one, good or bad: what is there at the start is not old */
+	bool changed;   /* since the last save */
 	struct join_budget joins;
 	struct reader reader;
 	struct heat_limits limits;
@@ -46,12 +62,16 @@ struct collector {
 	int64_t active_ns; /* when something was last found, read or written */
 	int64_t start_ns;
 	bool stop, blocked;
+	bool ending;    /* only what cannot be read again after a restart is still read */
 	bool idle;      /* it ends because nothing more comes: torn tails are whole lines then */
 	bool found_new; /* a file was opened since events were last taken */
 	int failure;    /* -errno that ends it */
 	struct tally ended; /* of the containers that are gone */
+	struct list gone;   /* those of them that lost something, the first GONE_MAX */
+	unsigned n_gone, n_ended;
+	uint64_t held_bytes; /* unread bytes of unlinked files, at the last look */
 	uint64_t blocked_turns;
-	struct log_limit read_limit;
+	struct log_limit read_limit, held_limit;
 };
 
 /* collector_files.c: what happens to files, from being found to being released */
@@ -59,18 +79,54 @@ struct files_hooks collector_file_hooks(struct collector *c);
 struct tree_hooks collector_tree_hooks(struct collector *c);
 void collector_touched(struct collector *c, struct file *f);
 void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns);
-/* A displaced file that is drained as far as we know: is it at its end? */
-void collector_close_displaced(struct collector *c, struct file *f, int64_t now_ns);
 bool collector_wants_slow(const struct file *f);
-/* A container that ended without a final newline: what it said last must not wait for ever. */
-void collector_flush_ended(struct collector *c, struct file *f, int64_t now_ns);
 /* False while it is not known whether f is a copy of its live file. */
 bool collector_settle_copy(struct collector *c, struct file *f, int64_t now_ns);
 void collector_sweep(struct collector *c);
 void collector_take_acks(struct collector *c);
+/* len bytes of key name the container's log that lost something. */
+void collector_lose(struct collector *c, const char *key, size_t len, enum lost_reason why,
+		    uint64_t bytes);
+void collector_remember(struct collector *c, const char *key, size_t len, const struct tally *t);
+
+/* collector_end.c: how a generation ends */
+/* A displaced file that is drained as far as we know: is it at its end? */
+void collector_close_displaced(struct collector *c, struct file *f, int64_t now_ns);
+/* A container that ended without a final newline: what it said last must not wait for ever. */
+void collector_flush_ended(struct collector *c, struct file *f, int64_t now_ns);
 /* Emits what will not be continued: torn tails (tails) and partials, waiting for batches until
  * deadline_ns. */
 void collector_flush_tails(struct collector *c, bool tails, int64_t deadline_ns);
+/* Unlinked files whose unread bytes exceed held_max: the oldest are given up. */
+void collector_drop_held(struct collector *c);
+/* f can be read now, and never again. */
+bool collector_is_held(const struct file *f);
+/* Is there one that is worth waiting for? */
+bool collector_holds(const struct collector *c);
+/* Emits what is begun in such files and will not be continued. */
+void collector_flush_held(struct collector *c, int64_t deadline_ns);
+
+/* collector_state.c: what is saved. Without a state directory each does nothing. */
+/* *ret_loaded is set, and the caller's, when c->resuming is true afterwards. */
+int collector_open_state(struct collector *c, struct checkpoint *ret_loaded);
+/* Brings f->identity up to date, as far as f is open. */
+void collector_identify(struct file *f);
+void collector_save(struct collector *c, int64_t now_ns);
+/* When the next save is due, INT64_MAX when nothing has changed. */
+int64_t collector_save_ns(const struct collector *c, int64_t now_ns);
+int collector_close_state(struct collector *c, bool save);
+
+/* collector_resume.c: where reading goes on */
+int collector_resume_new(struct collector *c, struct checkpoint *loaded); /* takes *loaded over */
+void collector_resume_free(struct collector *c);
+/* f was found: sets its place if its identity is known. */
+void collector_resume_file(struct collector *c, struct file *f);
+void collector_resume_compressed(void *ctx, const char *path); /* ctx: the collector */
+/* The start-up scan is over. */
+void collector_resume_rest(struct collector *c);
+void collector_resume_each_open(const struct collector *c,
+				void (*visit)(void *ctx, const struct checkpoint_entry *e),
+				void *ctx);
 
 /* collector_drain.c: who is read, and how much */
 /* True when there is more to read right now. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "account/state.h"
 #include "base/clock.h"
 #include "base/sys.h"
 #include "collector_impl.h"
@@ -14,6 +15,8 @@
 #include "watch/tree.h"
 #include "watch/watch.h"
 
+#define ACCOUNT_MAX 512
+
 void tally_add(struct tally *to, const struct tally *from)
 {
 	to->read_bytes += from->read_bytes;
@@ -23,6 +26,10 @@ void tally_add(struct tally *to, const struct tally *from)
 	to->truncations += from->truncations;
 	to->skipped_bytes += from->skipped_bytes;
 	to->hole_bytes += from->hole_bytes;
+	for (int i = 0; i < LOST_REASONS; i++) {
+		to->lost[i].bytes += from->lost[i].bytes;
+		to->lost[i].events += from->lost[i].events;
+	}
 }
 
 static void add_chain(void *ctx, struct chain *c)
@@ -36,6 +43,57 @@ void collector_tally(struct collector *c, struct tally *ret_tally)
 
 	files_each_chain(c->files, add_chain, &t);
 	*ret_tally = t;
+}
+
+static const char *const lost_names[] = {"rotated_away", "truncated", "held_cap", "gz_corrupt",
+					 "vanished"};
+_Static_assert(ARRAY_SIZE(lost_names) == LOST_REASONS, "each reason has its name");
+
+/* What became of one container's log, in one line. */
+static const char *account(const struct tally *t, uint64_t unread, unsigned rotations, char *line,
+			   size_t size)
+{
+	uint64_t pending = unread + t->read_bytes - t->delivered_bytes, lost = 0;
+	int at;
+
+	for (int i = 0; i < LOST_REASONS; i++)
+		lost += t->lost[i].bytes;
+	at = snprintf(line, size,
+		      "read %" PRIu64 ", delivered %" PRIu64 ", pending %" PRIu64 ", lost %" PRIu64
+		      " bytes",
+		      t->read_bytes, t->delivered_bytes, pending, lost);
+	for (int i = 0, n = 0; i < LOST_REASONS; i++)
+		if (t->lost[i].events)
+			at += snprintf(line + at, size - (size_t)at,
+				       "%s%s %" PRIu64 " bytes %" PRIu64 " times",
+				       n++ ? ", " : " (", lost_names[i], t->lost[i].bytes,
+				       t->lost[i].events);
+	snprintf(line + at, size - (size_t)at, "%s; %" PRIu64 " lines, %u rotations",
+		 tally_lost(t) ? ")" : "", t->records, rotations);
+	return line;
+}
+
+static uint64_t unread_bytes(const struct chain *c)
+{
+	uint64_t n = 0;
+
+	list_for_each (l, next, &c->queue)
+		n += file_backlog(container_of(l, struct file, in_chain));
+	return n;
+}
+
+static void summary_line(const char *key, const struct tally *t, uint64_t unread,
+			 unsigned rotations)
+{
+	char line[ACCOUNT_MAX];
+
+	log_at(tally_lost(t) ? LOG_WARN : LOG_INFO, 0, "container %s: %s", key,
+	       account(t, unread, rotations, line, sizeof(line)));
+}
+
+static void summary_chain(void *ctx, struct chain *c)
+{
+	summary_line(c->key, &c->tally, unread_bytes(c), c->rotations);
 }
 
 /* 1536000 -> "1.5 MB". buf: at least 16 bytes. */
@@ -76,6 +134,18 @@ void collector_summary(struct collector *c)
 	if (t.malformed_lines)
 		log_info("%" PRIu64 " lines were not of their file's format, delivered as they are",
 			 t.malformed_lines);
+	files_each_chain(c->files, summary_chain, NULL);
+	list_for_each (l, next, &c->gone) {
+		const struct gone *g = container_of(l, struct gone, in_gone);
+
+		summary_line(g->key, &g->tally, 0, 0);
+	}
+	if (c->n_ended) {
+		char ended[32];
+
+		snprintf(ended, sizeof(ended), "(%u gone)", c->n_ended);
+		summary_line(ended, &c->ended, 0, 0);
+	}
 	if (t.truncations || files.vanished)
 		log_info("%" PRIu64 " truncations, %" PRIu64
 			 " files vanished before they could be opened",
@@ -95,18 +165,14 @@ void collector_summary(struct collector *c)
 
 static void state_chain(void *ctx, struct chain *c)
 {
-	uint64_t pending = 0;
+	char line[ACCOUNT_MAX];
 	unsigned waiting = 0;
 
-	list_for_each (l, next, &c->queue) {
-		pending += file_backlog(container_of(l, struct file, in_chain));
+	list_for_each (l, next, &c->queue)
 		waiting++;
-	}
-	fprintf(stderr,
-		"  %s: read %" PRIu64 ", delivered %" PRIu64 ", pending %" PRIu64 " bytes; %" PRIu64
-		" lines, %u rotations, %u generations waiting, %" PRIu64 " B/s\n",
-		c->key, c->tally.read_bytes, c->tally.delivered_bytes, pending, c->tally.records,
-		c->rotations, waiting, c->live ? c->live->rate : 0);
+	fprintf(stderr, "  %s: %s, %u generations waiting, %" PRIu64 " B/s\n", c->key,
+		account(&c->tally, unread_bytes(c), c->rotations, line, sizeof(line)), waiting,
+		c->live ? c->live->rate : 0);
 }
 
 static unsigned length(const struct list *head)
@@ -116,6 +182,18 @@ static unsigned length(const struct list *head)
 	list_for_each (l, next, head)
 		n++;
 	return n;
+}
+
+static void state_saves(const struct collector *c)
+{
+	struct state_stats s;
+
+	state_stats(c->state, &s);
+	fprintf(stderr,
+		"  checkpoint: %" PRIu64 " saved, %" PRIu64 " failed, %" PRIu64
+		" refused at the start, the last %.1f s ago%s%s\n",
+		s.saves, s.failures, s.bad, s.age_ns < 0 ? -1.0 : (double)s.age_ns / 1e9,
+		s.last_errno ? "; now failing: " : "", s.last_errno ? strerror(s.last_errno) : "");
 }
 
 void collector_state(struct collector *c)
@@ -138,6 +216,18 @@ void collector_state(struct collector *c)
 		length(&c->hot), length(&c->slow), files.unreadable, files.vanished, tree.dirs,
 		tree.unwatched, tree.roots_missing, watch.events, watch.overflows, tree.rescans,
 		c->blocked_turns);
+	fprintf(stderr,
+		"  held: %" PRIu64 " unread bytes of removed files; closed for want of "
+		"descriptors: %u files\n",
+		c->held_bytes, files.closed);
+	if (c->state)
+		state_saves(c);
+	list_for_each (l, next, &c->gone) {
+		const struct gone *g = container_of(l, struct gone, in_gone);
+		char line[ACCOUNT_MAX];
+
+		fprintf(stderr, "  %s: %s\n", g->key, account(&g->tally, 0, 0, line, sizeof(line)));
+	}
 	if (write_count_misses(c->counts))
 		fprintf(stderr, "  the kernel left out %" PRIu64 " counts: rates are estimates\n",
 			write_count_misses(c->counts));

@@ -16,6 +16,8 @@
 #include "heat/write_count.h"
 #include "output/encode.h"
 
+#define CONFIG_STATE_DEFAULT "/var/lib/hotdrain"
+
 enum config_start { CONFIG_START_BEGINNING, CONFIG_START_END };
 
 struct config_list {
@@ -25,6 +27,7 @@ struct config_list {
 
 struct config {
 	char *config_path; /* NULL: no file was named */
+	char *state;       /* directory, or "none"; CONFIG_STATE_DEFAULT may be missing */
 	struct config_list roots, link_roots,
 		sinks; /* never an empty string; roots, sinks: n > 0 */
 	enum encode_format format;
@@ -42,6 +45,7 @@ struct config {
 	uint64_t line_max_bytes;
 	uint64_t batch_bytes;
 	uint64_t join_max_bytes;
+	uint64_t held_max_bytes;
 	uint64_t rotate_size_bytes;
 	uint32_t batches;
 	uint32_t rotate_files;

@@ -166,6 +166,7 @@ static const struct kind
 	directory = {"DIR", "a directory", true, kind_list},
 	sink = {"SPEC", "stdout, file:PATH or null", true, kind_list},
 	path = {"FILE", "a file", false, kind_text},
+	state = {"DIR", "a directory or 'none'", false, kind_text},
 	word = {NULL, NULL, false, kind_word},
 	format = {NULL, NULL, false, kind_format},
 	decode = {NULL, NULL, false, kind_decode},
@@ -185,6 +186,9 @@ const struct option config_options[] = {
 		 "be repeated"},
 	{"sink", 'o', false, &sink, FIELD(sinks), .initial = "stdout",
 	 .help = "where lines go: stdout, file:PATH or null; may be repeated"},
+	{"state", 's', false, &state, FIELD(state), .initial = CONFIG_STATE_DEFAULT,
+	 .help = "directory of the checkpoint, by which the next start goes on where this one "
+		 "ended, or 'none'; the default is used where it can be made"},
 	{"format", 'f', false, &format, FIELD(format), .initial = "ndjson", .words = "ndjson|raw",
 	 .help = "one JSON object per line, or the line's text as it was"},
 	{"decode", 0, false, &decode, FIELD(decode),
@@ -215,6 +219,9 @@ const struct option config_options[] = {
 	{"join_max", 0, false, &size, FIELD(join_max_bytes),
 	 .initial = "8Mi", .min = "1Ki", .max = "1Gi",
 	 .help = "memory for lines of which only parts have come"},
+	{"held_max", 0, false, &size, FIELD(held_max_bytes), .initial = "1Gi", .max = "1024Ti",
+	 .help = "unread bytes of removed files that are still held open; beyond it the oldest "
+		 "are given up, and counted"},
 	{"rotate_size", 0, false, &size, FIELD(rotate_size_bytes),
 	 .initial = "10Mi", .min = "1Ki", .max = "1Ti",
 	 .help = "size at which logs are taken to be rotated until a rotation was seen "

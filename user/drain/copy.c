@@ -12,13 +12,14 @@ void copy_take_head(struct file *f, const char *data, size_t n)
 	memcpy(f->head, data, f->head_len);
 }
 
-void copy_note_truncation(struct file *f)
+void copy_note_truncation(struct file *f, uint64_t lost_bytes)
 {
 	struct cut *cut = &f->chain->cut;
 
 	if (f->chain->live != f || !f->head_len)
 		return;
 	cut->offset = f->offset;
+	cut->lost_bytes = lost_bytes;
 	cut->head_len = f->head_len;
 	memcpy(cut->head, f->head, f->head_len);
 	cut->mark_len = f->mark_len;
@@ -34,6 +35,25 @@ static bool holds(const struct file *f, uint64_t offset, const char *want, size_
 	return sys.pread(f->fd, got, n, (off_t)offset) == (ssize_t)n && memcmp(got, want, n) == 0;
 }
 
+/* What the truncation cut off is in the copy f: it was not lost after all. */
+static void find_again(const struct file *f)
+{
+	struct cut *cut = &f->chain->cut;
+	struct lost *lost = &f->chain->tally.lost[LOST_TRUNCATED];
+	uint64_t there = f->size > cut->offset ? f->size - cut->offset : 0;
+	uint64_t found = MIN(cut->lost_bytes, there);
+
+	if (!found)
+		return;
+	lost->bytes -= found;
+	cut->lost_bytes -= found;
+	if (!cut->lost_bytes) {
+		lost->events--;
+		for (size_t i = 0; i < ARRAY_SIZE(f->chain->joins); i++)
+			f->chain->joins[i].broken = false;
+	}
+}
+
 static bool resumes_at_cut(struct file *f)
 {
 	const struct cut *cut = &f->chain->cut;
@@ -44,6 +64,7 @@ static bool resumes_at_cut(struct file *f)
 	f->offset = f->acked = cut->offset;
 	f->mark_len = cut->mark_len;
 	memcpy(f->mark, cut->mark, cut->mark_len);
+	find_again(f);
 	return true;
 }
 
@@ -65,6 +86,8 @@ enum copy_verdict copy_judge(struct file *f)
 			bool same = holds(f, 0, live->head, live->head_len);
 
 			live->head_len = 0;
+			if (same) /* what was cut off is read in the copy */
+				live->consumed += f->size;
 			return same ? COPY_RESUME : COPY_NO;
 		}
 		copy_take_head(live, head, n > 0 ? (size_t)n : 0);

@@ -25,8 +25,8 @@ enum copy_verdict {
 
 /* The first bytes of a file, as read. */
 void copy_take_head(struct file *f, const char *data, size_t n);
-/* f (live) was found truncated; call before its offset is reset. */
-void copy_note_truncation(struct file *f);
+/* f (live) was found truncated, with lost_bytes unread; call before its offset is reset. */
+void copy_note_truncation(struct file *f, uint64_t lost_bytes);
 enum copy_verdict copy_judge(struct file *f);
 
 #endif

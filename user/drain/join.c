@@ -134,7 +134,8 @@ static void text_append(struct join *j, struct join_budget *budget, const struct
 
 static void text_begin(struct join *j, const struct decoded *d)
 {
-	j->cut = false;
+	j->cut = j->broken = false;
+	j->fresh = true;
 	j->stream = d->stream;
 	j->time_len = MIN(d->time_len, (uint8_t)sizeof(j->time));
 	if (j->time_len)
@@ -217,6 +218,12 @@ static int join_keep(struct join *j, struct join_budget *budget, const struct de
 int join_add(struct join *j, struct join_budget *budget, const struct decoded *d, bool cut,
 	     struct batch *b)
 {
+	if (j->text && j->broken) {
+		int r = join_flush(j, budget, b);
+
+		if (r < 0)
+			return r;
+	}
 	if (d->partial)
 		return join_keep(j, budget, d, cut, b);
 	if (j->text)
@@ -233,7 +240,7 @@ int join_flush(struct join *j, struct join_budget *budget, struct batch *b)
 		return 0;
 	if (!batch_has_room(b, 1, text_bytes(j->cap)))
 		return -ENOBUFS;
-	text_emit(j, budget, false, b);
+	text_emit(j, budget, j->broken, b);
 	return 0;
 }
 

@@ -21,6 +21,7 @@
 struct batch;
 struct batch_extra;
 struct decoded;
+struct file;
 
 struct join_budget {
 	uint64_t held_bytes,
@@ -35,8 +36,12 @@ struct join {
 	struct batch_extra *text; /* NULL: nothing begun */
 	uint32_t cap;
 	bool cut;
+	bool fresh;  /* set by join_add when a record was begun; for the caller to clear */
+	bool broken; /* what follows does not continue it: bytes between were lost */
 	uint8_t stream, time_len;
 	char time[64];
+	struct file *file; /* the caller's: where the record began */
+	uint64_t start;
 };
 
 /*

@@ -21,6 +21,8 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "drain/copy.h"
+#include "drain/gz.h"
+#include "drain/truncation.h"
 #include "event/source.h"
 #include "files/file.h"
 #include "output/batch.h"
@@ -39,12 +41,14 @@ static size_t physical_max(const struct reader *r)
 	return LINE_HEADROOM + r->line_max;
 }
 
-static ssize_t read_at(int fd, char *to, size_t n, uint64_t offset)
+ssize_t reader_pread(const struct file *f, void *to, size_t n, uint64_t offset)
 {
 	ssize_t got;
 
+	if (f->gz)
+		return gz_pread(f->gz, to, n, offset);
 	do
-		got = sys.pread(fd, to, n, (off_t)offset);
+		got = sys.pread(f->fd, to, n, (off_t)offset);
 	while (got < 0 && errno == EINTR);
 	return got < 0 ? -errno : got;
 }
@@ -61,9 +65,51 @@ static struct span *span_for(struct batch *b, struct file *f)
 	if (!b->first_ns)
 		b->first_ns = clock_now_ns();
 	s = &b->spans[b->n_spans++];
-	*s = (struct span){.source = source_ref(f->source), .file = f, .first = b->n_records};
+	*s = (struct span){.source = source_ref(f->source),
+			   .file = f,
+			   .epoch = f->epoch,
+			   .first = b->n_records};
 	f->inflight++;
 	return s;
+}
+
+/* j's record is out, or its beginning is gone: its file may be left behind once this batch is. */
+static void leave_origin(struct join *j, struct batch *b, struct file *f)
+{
+	struct file *from = take_ptr(j->file);
+	struct span *s = &b->spans[b->n_spans - 1];
+
+	if (from != f) {
+		s->count = b->n_records - s->first;
+		s = span_for(b, from);
+		s->end_offset = file_safe_offset(from);
+		span_for(b, f);
+	}
+	from->inflight--; /* never the last: a span of it is in b */
+}
+
+/* Adds a piece that begins at start in f, and remembers where a record begins that stays open. The
+ * last span of b is f's. */
+static int add_piece(const struct reader *r, struct file *f, struct batch *b,
+		     const struct decoded *d, bool cut, uint64_t start)
+{
+	struct join *j = &f->chain->joins[d->stream];
+	int rc;
+
+	if (j->file && j->file != f && b->n_spans + 2 > BATCH_SPANS)
+		return -ENOBUFS;
+	rc = join_add(j, r->budget, d, cut, b);
+	if (rc < 0)
+		return rc;
+	if (j->file && (j->fresh || !join_pending(j)))
+		leave_origin(j, b, f);
+	if (j->fresh) {
+		j->fresh = false;
+		j->file = f;
+		j->start = start;
+		f->inflight++;
+	}
+	return 0;
 }
 
 static enum decode_format format_for(const struct reader *r, struct chain *c, const char *line,
@@ -77,14 +123,14 @@ static enum decode_format format_for(const struct reader *r, struct chain *c, co
 }
 
 static int emit_line(const struct reader *r, struct file *f, struct batch *b, char *line,
-		     size_t len, bool cut)
+		     size_t len, bool cut, uint64_t start)
 {
 	struct chain *c = f->chain;
 	struct decoded d;
 	int rc;
 
 	decode_line(format_for(r, c, line, len), line, len, cut, &d);
-	rc = join_add(&c->joins[d.stream], r->budget, &d, cut, b);
+	rc = add_piece(r, f, b, &d, cut, start);
 	if (rc == 0)
 		c->tally.malformed_lines += d.malformed;
 	return rc;
@@ -102,17 +148,22 @@ static void take_mark(struct file *f, const char *data, size_t consumed)
 static void read_mark_again(struct file *f)
 {
 	size_t n = MIN(f->offset, (uint64_t)FILE_MARK_BYTES);
-	ssize_t got = read_at(f->fd, f->mark, n, f->offset - n);
+	ssize_t got = reader_pread(f, f->mark, n, f->offset - n);
 
 	f->mark_len = got == (ssize_t)n ? (uint32_t)n : 0;
 }
 
-static void advance(struct file *f, struct span *s, size_t bytes)
+/* b's last span is f's. */
+static void advance(struct file *f, struct batch *b, size_t bytes)
 {
+	struct span *s = &b->spans[b->n_spans - 1];
+
 	f->offset += bytes;
+	f->consumed += bytes;
 	f->chain->tally.read_bytes += bytes;
 	f->torn = 0;
-	s->end_offset = f->offset;
+	s->count = b->n_records - s->first;
+	s->end_offset = file_safe_offset(f);
 	s->read_bytes += bytes;
 }
 
@@ -126,7 +177,8 @@ static int emit_lines(const struct reader *r, struct file *f, struct batch *b, c
 	while (at < end) {
 		char *eol = memchr(at, '\n', (size_t)(end - at));
 
-		rc = emit_line(r, f, b, at, (size_t)(eol - at), false);
+		rc = emit_line(r, f, b, at, (size_t)(eol - at), false,
+			       f->offset + (size_t)(at - data));
 		if (rc < 0)
 			break;
 		at = eol + 1;
@@ -142,8 +194,8 @@ static int read_long_line(const struct reader *r, struct file *f, char *data, si
 	size_t max = physical_max(r);
 
 	while (*got < max) {
-		ssize_t n = read_at(f->fd, data + *got, MIN(max - *got, (size_t)TORN_LONG),
-				    f->offset + *got);
+		ssize_t n = reader_pread(f, data + *got, MIN(max - *got, (size_t)TORN_LONG),
+					 f->offset + *got);
 
 		if (n <= 0)
 			return (int)n;
@@ -155,20 +207,13 @@ static int read_long_line(const struct reader *r, struct file *f, char *data, si
 	return 0;
 }
 
-static int truncated(struct file *f, enum read_outcome *ret_outcome)
+static int start_over(const struct reader *r, struct file *f, enum read_outcome *ret_outcome)
 {
-	struct stat st;
+	int rc = truncation_take(f, r->counts);
 
-	if (sys.fstat(f->fd, &st) < 0)
-		return -errno;
-	copy_note_truncation(f);
-	f->offset = f->acked = f->torn = f->mark_len = 0;
-	f->skip_line = f->sync_line = false;
-	f->hole = true; /* perhaps */
-	f->size = (uint64_t)st.st_size;
-	f->chain->tally.truncations++;
-	*ret_outcome = READ_TRUNCATED;
-	return 0;
+	if (rc == 0)
+		*ret_outcome = READ_TRUNCATED;
+	return rc;
 }
 
 static void at_end(struct file *f, size_t torn, enum read_outcome *ret_outcome)
@@ -191,7 +236,7 @@ static void skip(struct file *f, struct batch *b, char *data, size_t got, size_t
 	if (f->skip_line)
 		f->chain->tally.skipped_bytes += n;
 	take_mark(f, data, n);
-	advance(f, s, n);
+	advance(f, b, n);
 	if (newline)
 		f->skip_line = f->sync_line = false;
 	*ret_bytes = n;
@@ -210,7 +255,7 @@ static int skip_hole(struct file *f, struct batch *b, char *scratch, size_t room
 	size_t nuls = 0;
 	ssize_t n;
 
-	n = read_at(f->fd, scratch, room, at);
+	n = reader_pread(f, scratch, room, at);
 	if (n < 0 || !s)
 		return n < 0 ? (int)n : 0;
 	while (nuls < (size_t)n && scratch[nuls] == '\0')
@@ -219,7 +264,8 @@ static int skip_hole(struct file *f, struct batch *b, char *scratch, size_t room
 	f->mark_len = 0;
 	f->chain->tally.hole_bytes += at + nuls - f->offset;
 	*ret_bytes = (size_t)(at + nuls - f->offset);
-	advance(f, s, *ret_bytes);
+	advance(f, b, *ret_bytes);
+	f->consumed -= *ret_bytes;
 	read_mark_again(f);
 	return 0;
 }
@@ -234,7 +280,7 @@ static bool still_torn(const struct reader *r, struct file *f, char *scratch, si
 	if (f->torn < TORN_LONG || sys.fstat(f->fd, &st) < 0 ||
 	    (uint64_t)st.st_size < f->offset + f->torn)
 		return false;
-	n = read_at(f->fd, scratch, room, f->offset + f->torn);
+	n = reader_pread(f, scratch, room, f->offset + f->torn);
 	if (n <= 0 || memchr(scratch, '\n', (size_t)n))
 		return n == 0;
 	f->torn += (uint64_t)n;
@@ -272,13 +318,12 @@ static int take(const struct reader *r, struct file *f, struct batch *b, char *d
 	if (newline) {
 		rc = emit_lines(r, f, b, data, whole, &consumed);
 	} else {
-		rc = emit_line(r, f, b, data, got, true);
+		rc = emit_line(r, f, b, data, got, true, f->offset);
 		consumed = rc == 0 ? got : 0;
 		f->skip_line = rc == 0;
 	}
-	s->count = b->n_records - s->first;
 	b->used += f->mark_len + consumed;
-	advance(f, s, consumed);
+	advance(f, b, consumed);
 	*ret_bytes = consumed;
 	if (consumed == whole) {
 		memcpy(f->mark, mark, mark_len);
@@ -306,6 +351,8 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 	*ret_outcome = READ_FULL;
 	if (room < READ_MIN || batch_full(b))
 		return 0;
+	if (truncation_before_read(f, r->counts))
+		return start_over(r, f, ret_outcome);
 	*ret_outcome = READ_END;
 	want = grant < READ_MIN ? READ_MIN : MIN(grant, room);
 	if (still_torn(r, f, base, room)) {
@@ -313,17 +360,18 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 		f->probe = false;
 		return 0;
 	}
-	n = read_at(f->fd, base, f->mark_len + want, f->offset - f->mark_len);
+	n = reader_pread(f, base, f->mark_len + want, f->offset - f->mark_len);
 	if (n < 0)
 		return (int)n;
 	if ((size_t)n < f->mark_len || memcmp(base, f->mark, f->mark_len) != 0)
-		return truncated(f, ret_outcome);
+		return start_over(r, f, ret_outcome);
+	f->sure = MAX(f->size, f->offset + (size_t)n - f->mark_len);
 	n -= f->mark_len;
 	if (n == 0) {
 		struct stat st;
 
-		if (sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < f->offset)
-			return truncated(f, ret_outcome);
+		if (!f->gz && sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < f->offset)
+			return start_over(r, f, ret_outcome);
 		at_end(f, 0, ret_outcome);
 		return 0;
 	}
@@ -351,7 +399,7 @@ int reader_finish(const struct reader *r, struct file *f, struct batch *b)
 		return 0;
 	if (b->used >= b->fill_bytes || batch_full(b))
 		return -ENOBUFS;
-	n = read_at(f->fd, data, MIN((size_t)f->torn, physical_max(r)), f->offset);
+	n = reader_pread(f, data, MIN((size_t)f->torn, physical_max(r)), f->offset);
 	if (n <= 0) {
 		f->torn = 0;
 		return (int)n;
@@ -359,30 +407,33 @@ int reader_finish(const struct reader *r, struct file *f, struct batch *b)
 	s = span_for(b, f);
 	if (!s)
 		return -ENOBUFS;
-	rc = emit_line(r, f, b, data, (size_t)n, false);
+	rc = emit_line(r, f, b, data, (size_t)n, false, f->offset);
 	if (rc < 0)
 		return rc;
-	s->count = b->n_records - s->first;
 	b->used += (size_t)n;
-	advance(f, s, (size_t)n);
+	advance(f, b, (size_t)n);
 	read_mark_again(f);
 	return 0;
 }
 
-int reader_flush_joins(const struct reader *r, struct chain *c, struct batch *b, struct file *f)
+int reader_flush_joins(const struct reader *r, struct chain *c, struct batch *b, struct file *f,
+		       bool nameless)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(c->joins); i++) {
-		struct span *s;
+		struct join *j = &c->joins[i];
 		int rc;
 
-		if (!join_pending(&c->joins[i]))
+		if (!join_pending(j) || (nameless && j->file && j->file->path))
 			continue;
-		s = span_for(b, f);
-		rc = s ? join_flush(&c->joins[i], r->budget, b) : -ENOBUFS;
+		if (b->n_spans + 3 > BATCH_SPANS)
+			return -ENOBUFS;
+		span_for(b, f);
+		rc = join_flush(j, r->budget, b);
 		if (rc < 0)
 			return rc;
-		s->count = b->n_records - s->first;
-		s->end_offset = f->offset;
+		if (j->file)
+			leave_origin(j, b, f);
+		advance(f, b, 0);
 	}
 	return 0;
 }

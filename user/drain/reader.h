@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "drain/decode.h"
 
@@ -19,11 +20,14 @@ struct batch;
 struct chain;
 struct file;
 struct join_budget;
+struct write_count;
 
 struct reader {
 	enum decode_format format; /* AUTO: told by the content, per container log */
 	uint32_t line_max;         /* bytes of one record's text */
 	struct join_budget *budget;
+	const struct write_count *counts; /* may be NULL: what a truncation cut off is then known
+					     less well */
 };
 
 /* What a batch's arena must hold beside its fill_bytes, so that any line within the limit fits. */
@@ -35,6 +39,9 @@ enum read_outcome {
 	READ_FULL, /* the batch cannot take more: hand it on and call again with an empty one */
 	READ_TRUNCATED, /* the file was truncated: nothing was read, the offset is 0 now */
 };
+
+/* As pread(2) on f's content, inflated if it is compressed; -errno. */
+ssize_t reader_pread(const struct file *f, void *to, size_t n, uint64_t offset);
 
 /*
  * Reads about grant bytes of f into b. Updates offset, torn, mark and size of f and its chain's
@@ -48,6 +55,8 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
  * chain's joins hold is emitted too. 0, or -ENOBUFS (hand b on and call again).
  */
 int reader_finish(const struct reader *r, struct file *f, struct batch *b);
-int reader_flush_joins(const struct reader *r, struct chain *c, struct batch *b, struct file *f);
+/* nameless: only what began in a file that has no name any more. */
+int reader_flush_joins(const struct reader *r, struct chain *c, struct batch *b, struct file *f,
+		       bool nameless);
 
 #endif

@@ -72,7 +72,7 @@ static bool older(const struct file *o, const struct file *f, const struct stat 
 	struct stat other;
 	int64_t difference;
 
-	if (sys.fstat(o->fd, &other) < 0)
+	if (file_stat(o, &other) < 0)
 		return false;
 	difference = mtime_ns(&other) - mtime_ns(st);
 	if (difference == 0)

@@ -18,16 +18,48 @@ struct file;
 struct stat;
 struct table;
 
-/* What became of the bytes of a container's log (of its files, headers included); only growing. */
+/* Why bytes were never read. */
+enum lost_reason {
+	LOST_ROTATED_AWAY, /* the file was removed while hotdrain did not hold it */
+	LOST_TRUNCATED,
+	LOST_HELD_CAP,   /* unlinked, and given up because too much was held that way */
+	LOST_GZ_CORRUPT, /* in a compressed file that cannot be inflated to its end */
+	LOST_VANISHED,   /* the file was gone before it could be opened */
+	LOST_REASONS
+};
+
+struct lost {
+	uint64_t bytes;  /* as far as they are known */
+	uint64_t events; /* files or truncations, those of unknown size included */
+};
+
+/* What became of the bytes of a container's log (of its files, headers included); only growing, but
+ * for what was called lost and is found in a copy. */
 struct tally {
 	uint64_t read_bytes, delivered_bytes, records, malformed_lines, truncations;
 	uint64_t skipped_bytes; /* beyond the line limit */
 	uint64_t hole_bytes;    /* NULs that nobody wrote */
+	struct lost lost[LOST_REASONS];
 };
+
+static inline void tally_lose(struct tally *t, enum lost_reason why, uint64_t bytes)
+{
+	t->lost[why].bytes += bytes;
+	t->lost[why].events++;
+}
+
+static inline bool tally_lost(const struct tally *t)
+{
+	for (int i = 0; i < LOST_REASONS; i++)
+		if (t->lost[i].events)
+			return true;
+	return false;
+}
 
 /* Where the live file was when it was last found truncated (drain/copy.h). */
 struct cut {
 	uint64_t offset;
+	uint64_t lost_bytes;         /* counted as lost behind it: unless a copy has them */
 	uint32_t head_len, mark_len; /* head_len 0: never */
 	char head[FILE_MARK_BYTES], mark[FILE_MARK_BYTES];
 };
@@ -55,5 +87,13 @@ void chain_put(struct table *chains, struct chain *c);
 void chain_insert(struct chain *c, struct file *f, const struct stat *st);
 /* f has the live name now: last in the queue, even if it had been rotated. */
 void chain_set_live(struct chain *c, struct file *f);
+
+static inline bool chain_joins_pending(const struct chain *c)
+{
+	for (size_t i = 0; i < sizeof(c->joins) / sizeof(c->joins[0]); i++)
+		if (join_pending(&c->joins[i]))
+			return true;
+	return false;
+}
 
 #endif

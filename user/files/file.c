@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/sys.h"
+#include "drain/gz.h"
 #include "event/source.h"
 #include "files/pod_path.h"
 
@@ -35,6 +36,7 @@ static int new_source(struct file *f, const char *path, const char *alias)
 
 void file_free(struct file *f)
 {
+	gz_free(f->gz);
 	source_unref(f->source);
 	close_fd(&f->fd);
 	free(f->path);
@@ -66,12 +68,29 @@ int file_new(int fd, const struct stat *st, const char *path, const char *alias,
 	f->wd = f->slot = -1;
 	f->id = (struct file_id){st->st_dev, st->st_ino};
 	f->size = (uint64_t)st->st_size;
+	sys.birth(fd, "", &f->identity.btime_ns);
 	r = new_source(f, path, alias);
 	if (r < 0) {
 		file_free(f);
 		return r;
 	}
 	*ret_file = f;
+	return 0;
+}
+
+int file_stat(const struct file *f, struct stat *ret_st)
+{
+	struct stat st;
+
+	if (f->fd >= 0)
+		return sys.fstat(f->fd, ret_st) < 0 ? -errno : 0;
+	if (!f->path)
+		return -ESTALE;
+	if (sys.lstat(f->path, &st) < 0)
+		return errno == ENOENT ? -ESTALE : -errno;
+	if (st.st_dev != f->id.dev || st.st_ino != f->id.ino)
+		return -ESTALE;
+	*ret_st = st;
 	return 0;
 }
 

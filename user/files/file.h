@@ -25,6 +25,7 @@
 #include "base/table.h"
 #include "files/chain.h"
 
+struct gz;
 struct source;
 struct stat;
 
@@ -32,27 +33,47 @@ struct file_id {
 	uint64_t dev, ino; /* st_dev and st_ino of the open descriptor */
 };
 
+/* What tells the file from another that has its inode later, and from its own content after a
+ * rewrite. Sums are checkpoint_sum's, of the first bytes and of those before the offset. */
+struct file_identity {
+	int64_t btime_ns; /* 0: not known */
+	uint32_t epoch;   /* whose content the sums are of */
+	uint64_t offset;
+	uint32_t head_len, head_sum, mark_len, mark_sum;
+	bool inside; /* the offset is not at the beginning of a line */
+};
+
 struct file {
 	struct table_node by_id, by_path, by_wd;
 	struct list in_chain, in_hot;
+	struct list in_open; /* by last use, while fd >= 0 (files/descriptors.c) */
 	struct chain *chain;
 	struct source *source;
 	struct file_id id;
-	int fd, wd, slot; /* wd: the armed one-shot watch, slot: the write counter; -1 for none */
+	struct file_identity identity; /* as of when it was last asked for */
+	struct gz *gz;    /* compressed: offset, size and marks are of its content; else NULL */
+	int fd, wd, slot; /* wd: the armed one-shot watch, slot: the write counter; -1 for none. fd
+			     -1: closed for want of descriptors, reopened by its name when needed */
 	char *path;       /* the name it has now; NULL: none that we know */
 
 	bool displaced, unlinked;
 	bool sought;       /* without a name: a rescan was asked for */
 	bool maybe_copy;   /* not read, in no chain, before it is known what it is (drain/copy.h) */
+	bool resumed;      /* goes on where an earlier run left off */
 	bool lingering;    /* left the chain while somebody still held it open for writing */
 	bool unwatchable;  /* inotify is at its limit: polled slowly instead */
 	bool released;     /* out of the tables, freed when inflight is 0 */
-	unsigned inflight; /* spans of this file that the sinks hold */
+	unsigned inflight; /* spans of this file that the sinks hold, and joins begun in it */
 	int64_t displaced_ns;
 
 	/* drain */
-	uint64_t offset; /* the next byte to read */
-	uint64_t acked;  /* every sink has acknowledged the bytes before it */
+	uint64_t offset;   /* the next byte to read */
+	uint64_t acked;    /* every sink has acknowledged the bytes before it: resumed here */
+	uint32_t epoch;    /* truncations: a span of an earlier one says nothing of this content */
+	uint64_t gz_size;  /* of the compressed file, at the last look */
+	uint64_t expected; /* its size as an earlier run knew it, 0: unknown */
+	uint64_t sure;     /* its size when a read last showed that it was not rewritten */
+	uint64_t consumed; /* bytes read over all epochs */
 	uint64_t torn; /* bytes behind offset without a newline, the rest of the line is awaited */
 	bool skip_line,
 		sync_line; /* up to the next newline: rest of a cut line; begun inside a line */
@@ -66,9 +87,11 @@ struct file {
 	uint64_t size;  /* the largest size known */
 	bool probe;     /* written to since the last read: read until the end shows */
 	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
-	uint64_t seen_calls; /* counters at the last look */
-	uint64_t rate;       /* bytes per second, smoothed */
-	int64_t rate_ns;     /* when rate was updated, and rate_mark the bytes written then */
+	uint64_t seen_calls;      /* counters at the last look */
+	uint64_t seen_shrinks;    /* at the last truncation that was noticed */
+	uint64_t uncounted_bytes; /* written before its counter began */
+	uint64_t rate;            /* bytes per second, smoothed */
+	int64_t rate_ns;          /* when rate was updated, and rate_mark the bytes written then */
 	uint64_t rate_mark;
 	int64_t failed_ns;           /* reads fail since, 0: they do not */
 	int64_t mtime_ns;            /* at the last look at its size */
@@ -99,10 +122,28 @@ static inline bool file_eligible(const struct file *f)
 	       (!list_linked(&f->in_chain) || f->chain->queue.next == &f->in_chain);
 }
 
+/* Where reading must begin again so that no part of a record is missing: the offset, or where the
+ * first partial record begins that is still open. */
+static inline uint64_t file_safe_offset(const struct file *f)
+{
+	uint64_t at = f->offset;
+
+	for (size_t i = 0; i < sizeof(f->chain->joins) / sizeof(f->chain->joins[0]); i++) {
+		const struct join *j = &f->chain->joins[i];
+
+		if (j->file == f && j->start < at)
+			at = j->start;
+	}
+	return at;
+}
+
 /* Takes fd, also on failure. f->source's names come from path, else from alias (may be NULL). */
 int file_new(int fd, const struct stat *st, const char *path, const char *alias,
 	     struct file **ret_file);
 void file_free(struct file *f);
+/* fstat(2); while it is closed, by its name: -ESTALE when that leads elsewhere by now. 0 or -errno.
+ */
+int file_stat(const struct file *f, struct stat *ret_st);
 /* Reading begins at the end: when that is inside a line, the rest of the line is skipped. */
 void file_skip_to_end(struct file *f);
 /* Does anybody hold the file open for writing? 1, 0, or -errno when that cannot be known. */

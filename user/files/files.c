@@ -8,6 +8,7 @@
 #include "files/files.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +18,6 @@
 #include "files/chain.h"
 #include "files/files_impl.h"
 
-#define NAMELESS_NS (8 * NS_PER_SEC) /* longer than until the rescan that it asks for */
-
 int files_new(const struct files_hooks *hooks, struct files **ret_files)
 {
 	struct files *fs = calloc(1, sizeof(*fs));
@@ -26,6 +25,9 @@ int files_new(const struct files_hooks *hooks, struct files **ret_files)
 	if (!fs)
 		return -ENOMEM;
 	fs->hooks = *hooks;
+	fs->open_max = UINT_MAX;
+	list_init(&fs->leaving);
+	list_init(&fs->open);
 	*ret_files = fs;
 	return 0;
 }
@@ -43,6 +45,12 @@ void files_free(struct files *fs)
 	if (!fs)
 		return;
 	files_each(fs, release_visit, fs);
+	list_for_each (l, next, &fs->leaving) {
+		struct file *f = container_of(l, struct file, in_chain);
+
+		f->inflight = 0;
+		files_put(fs, f);
+	}
 	while ((n = table_walk(&fs->excluded, NULL))) {
 		table_del(&fs->excluded, n);
 		free(container_of(n, struct excluded, by_id));
@@ -123,8 +131,8 @@ void files_settle_copy(struct files *fs, struct file *f, bool resumed)
 
 bool file_leaves(const struct file *f)
 {
-	return f->unlinked ||
-	       (!f->path && f->sought && clock_now_ns() - f->displaced_ns > NAMELESS_NS);
+	return f->unlinked || f->gz ||
+	       (!f->path && f->sought && clock_now_ns() - f->displaced_ns > FILES_NAMELESS_NS);
 }
 
 void files_finish(struct files *fs, struct file *f)
@@ -158,8 +166,10 @@ void files_release(struct files *fs, struct file *f)
 	if (c->live == f)
 		c->live = NULL;
 	f->released = true;
-	close_fd(&f->fd);
-	if (!f->inflight)
+	files_close(fs, f);
+	if (f->inflight)
+		list_add_tail(&fs->leaving, &f->in_chain);
+	else
 		files_put(fs, f);
 }
 
@@ -176,6 +186,7 @@ void files_put(struct files *fs, struct file *f)
 		return;
 	if (!f->released)
 		return;
+	list_del(&f->in_chain);
 	put_chain(fs, f->chain);
 	file_free(f);
 }
@@ -215,9 +226,16 @@ void files_each_chain(struct files *fs, void (*visit)(void *ctx, struct chain *c
 	}
 }
 
+void files_each_leaving(struct files *fs, void (*visit)(void *ctx, struct file *f), void *ctx)
+{
+	list_for_each (l, next, &fs->leaving)
+		visit(ctx, container_of(l, struct file, in_chain));
+}
+
 void files_stats(const struct files *fs, struct files_stats *ret_stats)
 {
 	*ret_stats = fs->stats;
 	ret_stats->open = (unsigned)fs->by_id.count;
+	ret_stats->closed = ret_stats->open - fs->n_open;
 	ret_stats->chains = (unsigned)fs->chains.count;
 }

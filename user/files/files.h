@@ -15,6 +15,7 @@
 #include "files/file.h"
 
 struct files;
+struct gz;
 
 struct files_hooks {
 	void *ctx;
@@ -26,10 +27,17 @@ struct files_hooks {
 	void (*released)(void *ctx, struct file *f);
 	/* A container's log has no file left and is about to be freed. */
 	void (*ended)(void *ctx, struct chain *c);
+	/* While starting: a compressed file, which is not followed. May be NULL. */
+	void (*compressed)(void *ctx, const char *path);
+	/* f is about to be closed for want of descriptors. May be NULL. */
+	void (*closing)(void *ctx, struct file *f);
+	/* How long until f's unread bytes will be lost, in ns. May be NULL. */
+	int64_t (*deadline)(void *ctx, const struct file *f);
 };
 
 struct files_stats {
 	unsigned open, chains;
+	unsigned closed; /* of the open ones: closed for want of descriptors */
 	uint64_t found, rotations;
 	uint64_t vanished;   /* gone between the event and the open */
 	uint64_t unreadable; /* opens refused, by name and look */
@@ -47,6 +55,26 @@ int files_exclude(struct files *fs, struct file_id id);
 void files_exclude_uid(struct files *fs, const char *uid);
 
 void files_found(struct files *fs, const char *path, const char *alias);
+/* A compressed generation that is to be read: gz is taken over, fd too, also on failure. f->offset
+ * may be set on success. */
+int files_add_gz(struct files *fs, const char *path, int fd, struct gz *gz, struct file **ret_file);
+/* The file known by this name. */
+struct file *files_at(const struct files *fs, const char *path);
+/* The chain called key, len bytes; NULL: there is none. */
+struct chain *files_chain(const struct files *fs, const char *key, size_t len);
+
+/*
+ * Descriptors. At most max files are open at a time: beyond it the least urgent one that can be
+ * found again by its name is closed. files_open makes sure that f is open: 0, -ESTALE (its name
+ * leads elsewhere, or there is none), or -errno of the open.
+ */
+void files_open_max(struct files *fs, unsigned max);
+int files_open(struct files *fs, struct file *f);
+/* f is closed and has no name: waits for one to show up, then gives up. Nothing of it may be used
+ * after this call. */
+void files_seek(struct files *fs, struct file *f, int64_t now_ns);
+/* What f held unread cannot be read any more: it is counted as rotated away, and f released. */
+void files_lose(struct files *fs, struct file *f);
 /* An open was refused since the last call (permissions, descriptors): worth another look. */
 bool files_take_retry(struct files *fs);
 void files_gone(struct files *fs, const char *path);
@@ -78,6 +106,8 @@ void files_put(struct files *fs, struct file *f);
 void files_each(struct files *fs, void (*visit)(void *ctx, struct file *f), void *ctx);
 void files_some(struct files *fs, unsigned count, void (*visit)(void *ctx, struct file *f),
 		void *ctx);
+/* Released files of which a sink still holds something. */
+void files_each_leaving(struct files *fs, void (*visit)(void *ctx, struct file *f), void *ctx);
 void files_each_chain(struct files *fs, void (*visit)(void *ctx, struct chain *c), void *ctx);
 void files_stats(const struct files *fs, struct files_stats *ret_stats);
 

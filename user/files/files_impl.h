@@ -3,9 +3,12 @@
 #ifndef FILES_FILES_IMPL_H
 #define FILES_FILES_IMPL_H
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/table.h"
 #include "files/files.h"
+
+#define FILES_NAMELESS_NS (8 * NS_PER_SEC) /* longer than until the rescan that it asks for */
 
 struct excluded {
 	struct table_node by_id;
@@ -15,11 +18,23 @@ struct excluded {
 struct files {
 	struct files_hooks hooks;
 	struct table by_id, by_path, by_wd, chains, excluded;
+	struct list leaving; /* released, but a sink holds a span of it: struct file.in_chain */
+	struct list open;    /* struct file.in_open, the one used longest ago first */
+	unsigned n_open, open_max;
 	char *excluded_uid; /* "_UID/" */
 	bool starting, skip_existing, retry;
 	size_t cursor;
 	struct log_limit limit;
 	struct files_stats stats;
 };
+
+/* f's name is gone, or another file's. */
+void files_lose_name(struct files *fs, struct file *f);
+/* Closes f, if it is open. */
+void files_close(struct files *fs, struct file *f);
+/* f was opened. */
+void files_opened(struct files *fs, struct file *f);
+/* Before an open: closes the least urgent file when there are too many. */
+void files_make_room(struct files *fs);
 
 #endif

@@ -10,20 +10,30 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "drain/gz.h"
 #include "files/chain.h"
 #include "files/files_impl.h"
 #include "files/pod_path.h"
 
-static struct file *file_at(const struct files *fs, const char *path)
+struct file *files_at(const struct files *fs, const char *path)
 {
 	struct table_node *n = table_get(&fs->by_path, path, strlen(path));
 
 	return n ? container_of(n, struct file, by_path) : NULL;
+}
+
+struct chain *files_chain(const struct files *fs, const char *key, size_t len)
+{
+	struct table_node *n = table_get(&fs->chains, key, len);
+
+	return n ? container_of(n, struct chain, by_key) : NULL;
 }
 
 static struct file *file_of(const struct files *fs, struct file_id id)
@@ -46,14 +56,14 @@ static void set_displaced(struct file *f)
 	f->displaced_ns = clock_now_ns();
 }
 
-static void lose_name(struct files *fs, struct file *f)
+void files_lose_name(struct files *fs, struct file *f)
 {
 	struct stat st;
 
 	table_del(&fs->by_path, &f->by_path);
 	free(take_ptr(f->path));
 	set_displaced(f);
-	if (sys.fstat(f->fd, &st) == 0) {
+	if (f->fd >= 0 && sys.fstat(f->fd, &st) == 0) {
 		f->unlinked = st.st_nlink == 0;
 		f->size = MAX(f->size, (uint64_t)st.st_size);
 		if (f->chain->live == f)
@@ -64,12 +74,21 @@ static void lose_name(struct files *fs, struct file *f)
 	fs->hooks.look(fs->hooks.ctx, f);
 }
 
+/* A closed file's inode can have been given to another since. */
+static bool is_still(const struct file *f, const char *path)
+{
+	int64_t btime;
+
+	return f->fd >= 0 ||
+	       (sys.birth(AT_FDCWD, path, &btime) == 0 && btime == f->identity.btime_ns);
+}
+
 static int set_name(struct files *fs, struct file *f, const char *path)
 {
-	struct file *other = file_at(fs, path);
+	struct file *other = files_at(fs, path);
 
 	if (other)
-		lose_name(fs, other);
+		files_lose_name(fs, other);
 	f->path = strdup(path);
 	if (!f->path)
 		return -ENOMEM;
@@ -110,22 +129,15 @@ static void rename_known(struct files *fs, struct file *f, const char *path)
 	if (set_name(fs, f, path) < 0)
 		return;
 	take_place(fs, f);
-	f->unlinked = false;
+	f->unlinked = f->sought = false;
 	fs->hooks.look(fs->hooks.ctx, f);
 }
 
-/* Takes fd. */
-static int add_new(struct files *fs, const char *path, const char *alias, int fd,
-		   const struct stat *st)
+/* Into the tables, as a member of the chain that key is a name of. Frees f on failure. */
+static int enter(struct files *fs, struct file *f, const char *path, const char *key)
 {
-	struct file *f;
-	int r = file_new(fd, st, path, alias, &f);
+	int r = chain_get(&fs->chains, key, &f->chain);
 
-	if (r < 0)
-		return r;
-	if (fs->starting && fs->skip_existing)
-		file_skip_to_end(f);
-	r = chain_get(&fs->chains, path, &f->chain);
 	if (r < 0) {
 		file_free(f);
 		return r;
@@ -140,6 +152,25 @@ static int add_new(struct files *fs, const char *path, const char *alias, int fd
 		file_free(f);
 		return r;
 	}
+	files_opened(fs, f);
+	fs->stats.found++;
+	return 0;
+}
+
+/* Takes fd. */
+static int add_new(struct files *fs, const char *path, const char *alias, int fd,
+		   const struct stat *st)
+{
+	struct file *f;
+	int r = file_new(fd, st, path, alias, &f);
+
+	if (r < 0)
+		return r;
+	if (fs->starting && fs->skip_existing)
+		file_skip_to_end(f);
+	r = enter(fs, f, path, path);
+	if (r < 0)
+		return r;
 	if (strcmp(path, f->chain->key) == 0 && f->chain->had_live && !fs->starting) {
 		f->chain->rotations++;
 		fs->stats.rotations++;
@@ -148,15 +179,54 @@ static int add_new(struct files *fs, const char *path, const char *alias, int fd
 	if (!f->maybe_copy)
 		chain_insert(f->chain, f, st);
 	take_place(fs, f);
-	fs->stats.found++;
 	fs->hooks.opened(fs->hooks.ctx, f);
 	return 0;
+}
+
+int files_add_gz(struct files *fs, const char *path, int fd, struct gz *gz, struct file **ret_file)
+{
+	char stem[PATH_MAX];
+	struct file *f;
+	struct stat st;
+	int r = sys.fstat(fd, &st) < 0 ? -errno : 0;
+
+	if (r < 0)
+		close_fd(&fd);
+	else
+		r = file_new(fd, &st, path, NULL, &f);
+	if (r < 0) {
+		gz_free(gz);
+		return r;
+	}
+	f->gz = gz;
+	f->probe = true;
+	snprintf(stem, sizeof(stem), "%.*s", (int)(strlen(path) - strlen(".gz")), path);
+	r = enter(fs, f, path, stem);
+	if (r < 0)
+		return r;
+	chain_insert(f->chain, f, &st);
+	set_displaced(f);
+	fs->hooks.opened(fs->hooks.ctx, f);
+	*ret_file = f;
+	return 0;
+}
+
+/* Nobody knows what was in it, only that it was there. */
+static void vanished(struct files *fs, const char *path)
+{
+	const char *name = strrchr(path, '/') + 1;
+	size_t len = (size_t)(name - path) + pod_path_live_len(name);
+	struct chain *c = files_chain(fs, path, len);
+
+	fs->stats.vanished++;
+	if (c)
+		tally_lose(&c->tally, LOST_VANISHED, 0);
 }
 
 static void open_failed(struct files *fs, const char *path, int err)
 {
 	if (err == ENOENT) {
-		fs->stats.vanished++;
+		vanished(fs, path);
 		return;
 	}
 	if (err == ELOOP) /* became a symbolic link meanwhile */
@@ -169,11 +239,13 @@ static void open_failed(struct files *fs, const char *path, int err)
 
 static void open_new(struct files *fs, const char *path, const char *alias)
 {
-	_cleanup_fd_ int fd = sys.open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	_cleanup_fd_ int fd = -1;
 	struct file *f;
 	struct stat st;
 	int r;
 
+	files_make_room(fs);
+	fd = sys.open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0) {
 		open_failed(fs, path, errno);
 		return;
@@ -206,24 +278,32 @@ void files_found(struct files *fs, const char *path, const char *alias)
 	struct file_id id;
 	struct stat st;
 
-	if (pod_path_ignored(slash ? slash + 1 : path) ||
-	    (fs->excluded_uid && strstr(path, fs->excluded_uid)))
+	if (fs->excluded_uid && strstr(path, fs->excluded_uid))
 		return;
-	at = file_at(fs, path);
+	if (pod_path_ignored(slash ? slash + 1 : path)) {
+		if (fs->starting && fs->hooks.compressed)
+			fs->hooks.compressed(fs->hooks.ctx, path);
+		return;
+	}
+	at = files_at(fs, path);
 	if (sys.lstat(path, &st) < 0) {
 		if (errno == ENOENT && !at)
-			fs->stats.vanished++;
+			vanished(fs, path);
 		return;
 	}
 	id = id_of(&st);
 	if (!S_ISREG(st.st_mode)) {
 		if (at)
-			lose_name(fs, at);
+			files_lose_name(fs, at);
 		return;
 	}
 	if (table_get(&fs->excluded, &id, sizeof(id)))
 		return;
 	f = file_of(fs, id);
+	if (f && !is_still(f, path)) {
+		files_lose(fs, f);
+		at = f = NULL;
+	}
 	if (!f)
 		open_new(fs, path, alias);
 	else if (f != at)
@@ -232,10 +312,10 @@ void files_found(struct files *fs, const char *path, const char *alias)
 
 void files_gone(struct files *fs, const char *path)
 {
-	struct file *f = file_at(fs, path);
+	struct file *f = files_at(fs, path);
 
 	if (f && !leads_to(path, f))
-		lose_name(fs, f);
+		files_lose_name(fs, f);
 }
 
 void files_gone_below(struct files *fs, const char *dir)
@@ -248,7 +328,7 @@ void files_gone_below(struct files *fs, const char *dir)
 
 		next = table_walk(&fs->by_path, n);
 		if (strncmp(f->path, dir, len) == 0 && f->path[len] == '/')
-			lose_name(fs, f);
+			files_lose_name(fs, f);
 	}
 }
 
@@ -265,7 +345,7 @@ void files_verify(struct files *fs)
 		if (f->path && sys.lstat(f->path, &st) == 0)
 			id = id_of(&st);
 		if (f->path && memcmp(&id, &f->id, sizeof(id)) != 0)
-			lose_name(fs, f);
+			files_lose_name(fs, f);
 		else
 			fs->hooks.look(fs->hooks.ctx, f);
 	}

@@ -57,9 +57,11 @@ bool heat_look_size(struct file *f, int64_t now_ns)
 	struct stat st;
 	uint64_t size;
 
-	if (sys.fstat(f->fd, &st) < 0)
+	if (f->gz || file_stat(f, &st) < 0)
 		return false;
 	size = (uint64_t)st.st_size;
+	if (!f->offset)
+		f->sure = MAX(f->sure, size);
 	f->unlinked = st.st_nlink == 0;
 	if (rewritten(f, &st)) {
 		f->probe = true;

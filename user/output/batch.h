@@ -44,9 +44,10 @@ struct record {
 struct span {
 	struct source *source; /* one reference held */
 	struct file *file;     /* opaque to the sinks; NULL once the file is gone */
-	uint64_t end_offset; /* every byte before it is in this batch, an earlier one, or accounted
-			      */
+	uint64_t end_offset; /* every byte before it is in this batch, an earlier one, or accounted;
+				0: says nothing */
 	uint64_t read_bytes;
+	uint32_t epoch; /* of the file, see files/file.h */
 	uint32_t first, count; /* records[first .. first + count) */
 };
 

@@ -83,6 +83,19 @@ static int allow_pods_beside(struct roots *rs, const struct root *r)
 	return allow(rs, dir);
 }
 
+bool roots_cover(const struct roots *rs, const char *path)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < rs->n; i++)
+		if (rs->items[i].path && below(path, rs->items[i].path))
+			return true;
+	for (size_t i = 0; i < rs->n_allowed; i++)
+		if (below(path, rs->allowed[i]) && sys.lstat(rs->allowed[i], &st) == 0)
+			return true;
+	return false;
+}
+
 int roots_init(struct roots *rs, char *const *given, size_t n, char *const *links, size_t n_links)
 {
 	int err = -ENOENT, r = 0;

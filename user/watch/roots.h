@@ -26,6 +26,8 @@ int roots_init(struct roots *rs, char *const *given, size_t n, char *const *link
 void roots_done(struct roots *rs);
 /* May a link lead to this canonical path? */
 bool roots_allow(const struct roots *rs, const char *path);
+/* Is path below a root, or a directory that links may lead into, that is there? */
+bool roots_cover(const struct roots *rs, const char *path);
 /* Resolves a root that has no path: 0, or -errno when it is not there. */
 int root_find(struct root *r);
 /* Its path still leads to the same directory. */

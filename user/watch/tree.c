@@ -402,6 +402,11 @@ void tree_free(struct tree *t)
 	free(t);
 }
 
+bool tree_covers(const struct tree *t, const char *path)
+{
+	return roots_cover(&t->roots, path) || parent_of(t, path);
+}
+
 void tree_stats(const struct tree *t, struct tree_stats *ret_stats)
 {
 	*ret_stats = t->stats;

@@ -57,6 +57,8 @@ void tree_rescan(struct tree *t);
 bool tree_take_retry(struct tree *t);
 /* Retries what is missing. When to call again: at the time returned at the latest. */
 int64_t tree_turn(struct tree *t, int64_t now_ns);
+/* Would path be found if it were there? Not below a root that is missing. */
+bool tree_covers(const struct tree *t, const char *path);
 void tree_stats(const struct tree *t, struct tree_stats *ret_stats);
 
 #endif

@@ -53,7 +53,7 @@ static void read_live(struct world *w, const char *text)
 
 static void truncate_live(struct world *w, const char *text)
 {
-	copy_note_truncation(&w->live);
+	copy_note_truncation(&w->live, 0);
 	w->live.offset = w->live.mark_len = 0;
 	test_write(w->live_path, "w", text);
 }

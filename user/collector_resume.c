@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where reading goes on after a restart. For each line of the last checkpoint its file is looked
+ * for, in this order:
+ *
+ *   1. by identity, when a file is found: inode, time of birth, the bytes at its beginning and
+ *      those before the offset. Same inode, other content: it was truncated or rewritten and begins
+ *      anew. An inode that was handed on to another file has another time of birth or content.
+ *   2. by content, when the start-up scan is over, among the files of the same log that are still
+ *      strangers: the copy that copytruncate made, and compressed generations, inflated up to the
+ *      offset.
+ *   3. nowhere: it was rotated out of existence, which is counted, unless all of it was delivered.
+ *
+ * A compressed file that nobody knows was born since the checkpoint, with no plain file beside it:
+ * a generation that came and went while hotdrain was stopped, read from its beginning. (Its time of
+ * birth is the wall clock's: one that jumps back in between hides such a file.)
+ *
+ * What lies in a directory that cannot be looked into now (a root not mounted yet, another root
+ * than last time) is kept for a later start.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "account/checkpoint.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "collector_impl.h"
+#include "config.h"
+#include "drain/gz.h"
+#include "files/files.h"
+#include "files/pod_path.h"
+#include "watch/tree.h"
+
+#define HEAD_TELLS 32 /* bytes of a head that tell a file from its siblings */
+
+enum fate {
+	FATE_OPEN,      /* its file has not turned up */
+	FATE_REWRITTEN, /* it has, with other content */
+	FATE_FOUND,
+	FATE_GONE,
+};
+
+struct wanted {
+	struct table_node by_inode, by_log;
+	struct wanted *same_inode, *same_log;
+	struct {
+		uint64_t ino;
+		int64_t btime_ns;
+	} key;
+	const struct checkpoint_entry *e;
+	enum fate fate;
+};
+
+struct resume {
+	struct checkpoint loaded;
+	struct wanted *wanted; /* loaded.n */
+	struct table by_inode, by_log;
+	struct buf compressed; /* paths found in the scan, each with its NUL */
+	unsigned found, inside_gz, new_gz, gone;
+};
+
+/* Length of the part that all generations of a log have in common. */
+static size_t log_len(const char *path)
+{
+	const char *name = strrchr(path, '/') + 1;
+
+	return (size_t)(name - path) + pod_path_live_len(name);
+}
+
+static int want(struct resume *r, struct wanted *w, const struct checkpoint_entry *e)
+{
+	struct table_node *n;
+	size_t len = log_len(e->path);
+	int rc = 0;
+
+	w->e = e;
+	w->key.ino = e->ino;
+	w->key.btime_ns = e->btime_ns;
+	n = table_get(&r->by_inode, &w->key, sizeof(w->key));
+	if (n) {
+		struct wanted *first = container_of(n, struct wanted, by_inode);
+
+		w->same_inode = first->same_inode;
+		first->same_inode = w;
+	} else {
+		rc = table_add(&r->by_inode, &w->by_inode, &w->key, sizeof(w->key));
+	}
+	n = table_get(&r->by_log, e->path, len);
+	if (n) {
+		struct wanted *first = container_of(n, struct wanted, by_log);
+
+		w->same_log = first->same_log;
+		first->same_log = w;
+	} else if (rc == 0) {
+		rc = table_add(&r->by_log, &w->by_log, e->path, len);
+	}
+	return rc;
+}
+
+int collector_resume_new(struct collector *c, struct checkpoint *loaded)
+{
+	struct resume *r = calloc(1, sizeof(*r));
+	int rc = 0;
+
+	if (!r)
+		return -ENOMEM;
+	c->resume = r;
+	r->loaded = *loaded;
+	*loaded = (struct checkpoint){0};
+	r->wanted = calloc(r->loaded.n, sizeof(*r->wanted));
+	if (r->loaded.n && !r->wanted)
+		return -ENOMEM;
+	for (size_t i = 0; i < r->loaded.n && rc == 0; i++)
+		rc = want(r, &r->wanted[i], &r->loaded.entries[i]);
+	return rc;
+}
+
+void collector_resume_free(struct collector *c)
+{
+	struct resume *r = take_ptr(c->resume);
+
+	if (!r)
+		return;
+	table_done(&r->by_inode);
+	table_done(&r->by_log);
+	buf_done(&r->compressed);
+	free(r->wanted);
+	checkpoint_done(&r->loaded);
+	free(r);
+}
+
+static bool holds(const struct file *f, uint64_t offset, uint32_t len, uint32_t sum)
+{
+	char bytes[CHECKPOINT_HEAD_MAX];
+
+	return reader_pread(f, bytes, len, offset) == (ssize_t)len &&
+	       checkpoint_sum(bytes, len) == sum;
+}
+
+static bool holds_content(const struct file *f, const struct checkpoint_entry *e)
+{
+	struct stat st;
+
+	if (!f->gz && (sys.fstat(f->fd, &st) < 0 || (uint64_t)st.st_size < e->offset))
+		return false;
+	return holds(f, 0, e->head_len, e->head_sum) &&
+	       holds(f, e->offset - e->mark_len, e->mark_len, e->mark_sum);
+}
+
+static void go_on(struct resume *r, struct wanted *w, struct file *f)
+{
+	const struct checkpoint_entry *e = w->e;
+	size_t n = MIN(e->offset, (uint64_t)FILE_MARK_BYTES);
+
+	w->fate = FATE_FOUND;
+	r->found++;
+	f->resumed = true;
+	f->offset = f->acked = f->consumed = e->offset;
+	f->skip_line = e->flags & CHECKPOINT_SKIP;
+	f->expected = e->size;
+	if (reader_pread(f, f->mark, n, e->offset - n) == (ssize_t)n)
+		f->mark_len = (uint32_t)n;
+	f->identity.head_len = e->head_len;
+	f->identity.head_sum = e->head_sum;
+}
+
+void collector_resume_file(struct collector *c, struct file *f)
+{
+	struct resume *r = c->resume;
+	struct wanted key = {.key = {f->id.ino, f->identity.btime_ns}}, *w;
+	struct table_node *n = r ? table_get(&r->by_inode, &key.key, sizeof(key.key)) : NULL;
+
+	if (f->gz || f->offset)
+		return;
+	for (w = n ? container_of(n, struct wanted, by_inode) : NULL; w; w = w->same_inode) {
+		const struct checkpoint_entry *e = w->e;
+
+		if (w->fate != FATE_OPEN || e->flags & CHECKPOINT_GZ ||
+		    (e->dev != f->id.dev && e->head_len < HEAD_TELLS))
+			continue;
+		if (holds_content(f, e)) {
+			go_on(r, w, f);
+			return;
+		}
+		/* Not the file of that name any more: then its inode was handed on. */
+		if (e->btime_ns && strcmp(e->path, f->path) == 0)
+			w->fate = FATE_REWRITTEN;
+	}
+}
+
+void collector_resume_compressed(void *ctx, const char *path)
+{
+	struct collector *c = ctx;
+	size_t len = strlen(path);
+
+	if (c->resume && len > 3 && strcmp(path + len - 3, ".gz") == 0)
+		buf_add(&c->resume->compressed, path, len + 1);
+}
+
+static struct wanted *of_log(const struct resume *r, const char *path)
+{
+	struct table_node *n = table_get(&r->by_log, path, log_len(path));
+
+	return n ? container_of(n, struct wanted, by_log) : NULL;
+}
+
+/* The entry whose content a file that nobody knew holds. */
+static struct wanted *by_content(const struct resume *r, const struct file *f, const char *path)
+{
+	for (struct wanted *w = of_log(r, path); w; w = w->same_log)
+		if ((w->fate == FATE_OPEN || w->fate == FATE_REWRITTEN) &&
+		    !(w->e->flags & CHECKPOINT_GZ) && w->e->head_len >= HEAD_TELLS &&
+		    holds_content(f, w->e))
+			return w;
+	return NULL;
+}
+
+static void resume_stranger(void *ctx, struct file *f)
+{
+	struct resume *r = ((struct collector *)ctx)->resume;
+	struct wanted *w;
+
+	if (f->resumed || f->offset || f->gz || !f->path)
+		return;
+	w = by_content(r, f, f->path);
+	if (w)
+		go_on(r, w, f);
+	else /* one that was empty may have become anything */
+		for (w = of_log(r, f->path); w; w = w->same_log)
+			if (w->fate == FATE_OPEN && !w->e->size)
+				w->fate = FATE_FOUND;
+}
+
+/* Is the compressed file, of which nothing is wanted, nevertheless to be read? */
+static bool is_new(const struct resume *r, const struct file *probe, const char *path,
+		   const char *stem, int64_t born_ns)
+{
+	struct stat st;
+
+	if (born_ns <= r->loaded.time_ns || sys.lstat(stem, &st) == 0)
+		return false;
+	for (struct wanted *w = of_log(r, stem); w; w = w->same_log)
+		if (w->fate == FATE_FOUND && w->e->head_len >= HEAD_TELLS &&
+		    holds(probe, 0, w->e->head_len, w->e->head_sum))
+			return false;
+	return true;
+}
+
+static struct wanted *by_gz_identity(const struct resume *r, const struct stat *st, int64_t btime)
+{
+	struct wanted key = {.key = {st->st_ino, btime}}, *w;
+	struct table_node *n = table_get(&r->by_inode, &key.key, sizeof(key.key));
+
+	for (w = n ? container_of(n, struct wanted, by_inode) : NULL; w; w = w->same_inode)
+		if (w->fate == FATE_OPEN && w->e->flags & CHECKPOINT_GZ)
+			return w;
+	return NULL;
+}
+
+static void resume_gz(struct collector *c, const char *path)
+{
+	struct resume *r = c->resume;
+	_cleanup_fd_ int fd = sys.open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct file probe = {.fd = -1}, *f;
+	char stem[PATH_MAX];
+	struct wanted *w;
+	int64_t btime = 0;
+	struct stat st;
+
+	snprintf(stem, sizeof(stem), "%.*s", (int)(strlen(path) - 3), path);
+	if (fd < 0 || sys.fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    sys.birth(fd, "", &btime) < 0 || gz_new(fd, &probe.gz) < 0)
+		return;
+	w = by_gz_identity(r, &st, btime);
+	if (!w)
+		w = by_content(r, &probe, stem);
+	if (!btime)
+		btime = st.st_ctim.tv_sec * NS_PER_SEC + st.st_ctim.tv_nsec;
+	if (w && w->e->flags & CHECKPOINT_DONE) {
+		w->fate = FATE_FOUND;
+	} else if (w || is_new(r, &probe, path, stem, btime)) {
+		if (files_add_gz(c->files, path, take_fd(fd), take_ptr(probe.gz), &f) < 0)
+			return;
+		if (w) {
+			go_on(r, w, f);
+			r->inside_gz++;
+		} else {
+			r->new_gz++;
+		}
+	}
+	gz_free(probe.gz);
+}
+
+/* Can it be told that nothing is there? Not while the root is missing or a directory refuses. */
+static bool can_tell(const struct collector *c, const char *path)
+{
+	char dir[PATH_MAX];
+	struct stat st;
+
+	if (!tree_covers(c->tree, path))
+		return false;
+	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
+	return sys.lstat(dir, &st) == 0 || errno == ENOENT || errno == ENOTDIR;
+}
+
+static void judge(struct collector *c, struct wanted *w)
+{
+	const struct checkpoint_entry *e = w->e;
+	uint64_t unread = e->size > e->offset ? e->size - e->offset : 0;
+
+	if (w->fate == FATE_REWRITTEN) {
+		w->fate = FATE_GONE;
+		if (unread)
+			collector_lose(c, e->path, log_len(e->path), LOST_TRUNCATED, unread);
+		return;
+	}
+	if (w->fate != FATE_OPEN || !can_tell(c, e->path))
+		return;
+	w->fate = FATE_GONE;
+	if (!unread && e->flags & CHECKPOINT_DONE)
+		return;
+	c->resume->gone++;
+	collector_lose(c, e->path, log_len(e->path), LOST_ROTATED_AWAY, unread);
+}
+
+void collector_resume_rest(struct collector *c)
+{
+	struct resume *r = c->resume;
+	size_t open = 0;
+
+	if (!r)
+		return;
+	for (size_t at = 0; at < r->compressed.len; at += strlen(r->compressed.data + at) + 1)
+		resume_gz(c, r->compressed.data + at);
+	buf_done(&r->compressed);
+	files_each(c->files, resume_stranger, c);
+	for (size_t i = 0; i < r->loaded.n; i++) {
+		judge(c, &r->wanted[i]);
+		open += r->wanted[i].fate == FATE_OPEN;
+	}
+	log_info("resumed %u files, %u of them inside a .gz; %u new .gz, %u gone, %zu kept for "
+		 "later",
+		 r->found, r->inside_gz, r->new_gz, r->gone, open);
+	if (!open)
+		collector_resume_free(c);
+}
+
+void collector_resume_each_open(const struct collector *c,
+				void (*visit)(void *ctx, const struct checkpoint_entry *e),
+				void *ctx)
+{
+	const struct resume *r = c->resume;
+
+	for (size_t i = 0; r && i < r->loaded.n; i++)
+		if (r->wanted[i].fate == FATE_OPEN)
+			visit(ctx, r->wanted[i].e);
+}

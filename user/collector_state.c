@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is saved, and when: for each file how far every sink has acknowledged it, at most once a
+ * second and only when that has changed. The text is built here, between two turns; the disk is the
+ * state room's thread's business.
+ *
+ * The sums that identify a file's content are kept with it (struct file_identity) and cost a read
+ * of the file only where the acknowledged offset has moved, so that a node with thousands of silent
+ * files pays for its few busy ones.
+ *
+ * A file that has left the tables but of which a sink still holds something keeps the place it had
+ * when it left: after a crash a little too much is read again, and nothing is missing.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "account/checkpoint.h"
+#include "account/state.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "collector_impl.h"
+#include "config.h"
+#include "files/files.h"
+
+#define SAVE_NS       NS_PER_SEC
+#define SAVE_WATCH_NS (20 * NS_PER_MS) /* until a save that is under way is looked at again */
+
+int collector_open_state(struct collector *c, struct checkpoint *ret_loaded)
+{
+	const char *dir = c->cfg->state;
+	struct state_options options = {.dir = dir,
+					.required = strcmp(dir, CONFIG_STATE_DEFAULT) != 0,
+					.interval_ns = SAVE_NS};
+	bool bad;
+	int r;
+
+	if (strcmp(dir, "none") == 0)
+		return 0;
+	r = state_open(&options, &c->state, ret_loaded, &c->resuming, &bad);
+	c->restarted = c->resuming || bad;
+	if (r < 0 && !options.required && r != -EBUSY) {
+		log_info("state %s: %s, going on without: every start begins anew", dir,
+			 strerror(-r));
+		return 0;
+	}
+	return r;
+}
+
+void collector_identify(struct file *f)
+{
+	struct file_identity *id = &f->identity;
+	bool other = id->epoch != f->epoch;
+	uint32_t mark_len = (uint32_t)MIN(f->acked, (uint64_t)CHECKPOINT_MARK_MAX);
+	char bytes[CHECKPOINT_HEAD_MAX];
+	ssize_t n;
+
+	if (f->fd < 0 || f->gz)
+		return;
+	if (other || (id->head_len < CHECKPOINT_HEAD_MAX && id->head_len < f->size)) {
+		n = reader_pread(f, bytes, sizeof(bytes), 0);
+		if (n < 0)
+			return;
+		id->head_len = (uint32_t)n;
+		id->head_sum = checkpoint_sum(bytes, (size_t)n);
+	}
+	if (other || id->offset != f->acked) {
+		if (reader_pread(f, bytes, mark_len, f->acked - mark_len) != (ssize_t)mark_len)
+			return;
+		id->mark_len = mark_len;
+		id->mark_sum = checkpoint_sum(bytes, mark_len);
+		id->offset = f->acked;
+		id->inside = mark_len && bytes[mark_len - 1] != '\n';
+	}
+	id->epoch = f->epoch;
+}
+
+struct saving {
+	struct buf text;
+	uint64_t count;
+	int failure;
+};
+
+static void add_entry(struct saving *s, const struct checkpoint_entry *e)
+{
+	int r = s->failure ? 0 : checkpoint_add(&s->text, e);
+
+	if (r == -ENOMEM)
+		s->failure = r;
+	else if (r == 0)
+		s->count++;
+}
+
+static void save_file(void *ctx, struct file *f)
+{
+	const struct file_identity *id = &f->identity;
+	struct checkpoint_entry e = {.dev = f->id.dev, .ino = f->id.ino, .btime_ns = id->btime_ns};
+
+	if (!f->released)
+		collector_identify(f);
+	e.offset = f->gz && !f->released ? f->acked : id->offset;
+	e.size = MAX(f->size, e.offset);
+	e.head_len = id->head_len;
+	e.head_sum = id->head_sum;
+	e.mark_len = id->mark_len;
+	e.mark_sum = id->mark_sum;
+	e.flags = f->gz ? CHECKPOINT_GZ : 0;
+	/* Only a line that was cut is left at such a place, or the last one of a file. */
+	if (f->acked == f->offset ? f->skip_line || f->sync_line : id->inside)
+		e.flags |= CHECKPOINT_SKIP;
+	if (!list_linked(&f->in_chain) && !f->lingering && !f->maybe_copy && !f->released &&
+	    f->acked == f->offset)
+		e.flags |= CHECKPOINT_DONE;
+	e.path = f->path ? f->path : f->chain->key;
+	add_entry(ctx, &e);
+}
+
+static void keep_entry(void *ctx, const struct checkpoint_entry *e)
+{
+	add_entry(ctx, e);
+}
+
+/* The checkpoint as it would be now. */
+static int build(struct collector *c, struct buf *ret_text)
+{
+	struct saving s = {0};
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	s.failure = checkpoint_begin(&s.text, now.tv_sec * NS_PER_SEC + now.tv_nsec);
+	files_each(c->files, save_file, &s);
+	files_each_leaving(c->files, save_file, &s);
+	collector_resume_each_open(c, keep_entry, &s);
+	if (!s.failure)
+		s.failure = checkpoint_end(&s.text, s.count);
+	if (s.failure) {
+		buf_done(&s.text);
+		return s.failure;
+	}
+	*ret_text = s.text;
+	return 0;
+}
+
+void collector_save(struct collector *c, int64_t now_ns)
+{
+	struct buf text;
+
+	if (!c->state)
+		return;
+	if (state_take_failed(c->state))
+		c->changed = true;
+	if (c->changed && state_due(c->state, now_ns) && build(c, &text) == 0) {
+		c->changed = false;
+		state_save(c->state, &text);
+	}
+}
+
+int64_t collector_save_ns(const struct collector *c, int64_t now_ns)
+{
+	int64_t due;
+
+	if (!c->state || !c->changed)
+		return INT64_MAX;
+	due = state_due_ns(c->state);
+	return due == INT64_MAX ? now_ns + SAVE_WATCH_NS : due;
+}
+
+int collector_close_state(struct collector *c, bool save)
+{
+	_cleanup_(buf_done) struct buf text = {0};
+	int r = c->state && save ? build(c, &text) : 0;
+	struct state *s = take_ptr(c->state);
+
+	if (r < 0)
+		log_err(r, "state: %s", strerror(-r));
+	if (!s)
+		return 0;
+	return state_close(s, save && r == 0 ? &text : NULL);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "drain/truncation.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+#include "drain/copy.h"
+#include "drain/join.h"
+#include "files/file.h"
+#include "heat/write_count.h"
+
+static bool has_counter(const struct file *f, const struct write_count *counts)
+{
+	return counts && f->slot >= 0 && !f->uncounted;
+}
+
+/*
+ * Bytes that were cut off unread. With a counter: what was written, less what was read and what is
+ * there now (behind a hole). Without: as far as the file was known to reach.
+ */
+static int bytes_cut_off(struct file *f, const struct write_count *counts, uint64_t *ret_size,
+			 uint64_t *ret_cut)
+{
+	struct write_total before, after = {0};
+	uint64_t known = f->sure > f->offset ? f->sure - f->offset : 0;
+	bool counted = has_counter(f, counts);
+	struct stat st;
+	off_t data;
+
+	do { /* until nothing is written in between */
+		before = after;
+		if (counted)
+			write_count_read(counts, f->slot, &after);
+		if (sys.fstat(f->fd, &st) < 0)
+			return -errno;
+	} while (counted && after.calls != before.calls);
+	data = sys.lseek(f->fd, 0, SEEK_DATA);
+	f->seen_shrinks = after.shrinks;
+	*ret_size = (uint64_t)st.st_size;
+	*ret_cut = known;
+	if (counted) {
+		uint64_t written =
+			f->uncounted_bytes + after.bytes + (data > 0 ? (uint64_t)data : 0);
+		uint64_t had = f->consumed + *ret_size;
+
+		*ret_cut = written > had ? written - had : 0;
+	}
+	return 0;
+}
+
+int truncation_take(struct file *f, const struct write_count *counts)
+{
+	struct chain *c = f->chain;
+	uint64_t size = 0, cut = 0;
+	int rc = bytes_cut_off(f, counts, &size, &cut);
+
+	if (rc < 0)
+		return rc;
+	copy_note_truncation(f, cut);
+	if (cut)
+		tally_lose(&c->tally, LOST_TRUNCATED, cut);
+	for (size_t i = 0; i < ARRAY_SIZE(c->joins); i++) {
+		struct join *j = &c->joins[i];
+
+		j->broken = j->broken || cut;
+		if (j->file == f)
+			j->start = 0; /* nothing of it is in the file any more */
+	}
+	f->epoch++;
+	f->offset = f->acked = f->torn = f->mark_len = f->sure = 0;
+	f->skip_line = f->sync_line = false;
+	f->hole = true; /* perhaps */
+	f->size = size;
+	c->tally.truncations++;
+	return 0;
+}
+
+/* With nothing read there is no mark to tell of a truncation. */
+bool truncation_before_read(const struct file *f, const struct write_count *counts)
+{
+	struct write_total total;
+	struct stat st;
+
+	if (f->offset || f->gz)
+		return false;
+	if (!has_counter(f, counts))
+		return sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < f->sure;
+	write_count_read(counts, f->slot, &total);
+	return total.shrinks != f->seen_shrinks;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A file was cut off (or rewritten) under us: what was lost by that, and reading it anew. */
+#ifndef DRAIN_TRUNCATION_H
+#define DRAIN_TRUNCATION_H
+
+#include <stdbool.h>
+
+struct file;
+struct write_count;
+
+/* f's content is not what was read of it: counts what was cut off unread (exactly where there is a
+ * counter; counts may be NULL) and sets f to its beginning. 0, or -errno: nothing has changed. */
+int truncation_take(struct file *f, const struct write_count *counts);
+/* Nothing was read of f yet, and something was cut off all the same. */
+bool truncation_before_read(const struct file *f, const struct write_count *counts);
+
+#endif
