@@ -101,6 +101,9 @@ static int state_load(struct state *s, struct checkpoint *ret_loaded, bool *ret_
 	char why[CHECKPOINT_WHY_MAX], name[STATE_NAME_MAX];
 	int r = state_dir_load(&s->dir, ret_loaded, why, sizeof(why));
 
+	/* Starting from the beginning repeats everything: not for a failure that passes. */
+	if (r < 0 && r != -ENOENT)
+		r = state_dir_load(&s->dir, ret_loaded, why, sizeof(why));
 	*ret_found = r == 0;
 	*ret_bad = r < 0 && r != -ENOENT;
 	if (r == -ENOMEM)
