@@ -39,7 +39,7 @@ def replaced(t, writers, size_max, reader_args=(), replacements=0):
     root, wanted, running = t.mkdir("pods"), {}, []
     reader = fast.Reader(t, *reader_args)
     with Collector(t, "-r", root, "--state", "none", out=reader.stdin) as c:
-        time.sleep(0.3)
+        fast.ready(c, root)
         for n, (ident, (count, *args)) in enumerate(writers.items()):
             running.append(start(t, root, ident, count, *args, size_max=size_max, number=n))
             wanted.update({(ident, "o"): count, (ident, "e"): count})

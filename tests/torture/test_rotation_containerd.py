@@ -32,6 +32,7 @@ def rotated(t, writers, late=None, compress=True, keep=5, each=EACH):
     root, wanted, rotators, running = t.mkdir("pods"), {}, [], []
     reader = fast.Reader(t)
     with containerd.Containerd(t.dir) as d, Collector(t, "-r", root, "--state", "none", out=reader.stdin) as c:
+        fast.ready(c, root)
         for n, (ident, (count, *args)) in enumerate(writers.items()):
             pod, name = tree.Pod(root, name=f"pod-{n}", number=n), ident.rpartition(".")[0]
             log = pod.log(name)

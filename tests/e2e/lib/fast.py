@@ -1,8 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """judge.c as the reader of a collector's output: exact as lib/judge.py, and faster than the collector."""
+import os
 import subprocess
 
 from . import proc, tap, tool
+
+
+def ready(c, root, timeout=20):
+    """As Collector.ready(), for one whose output is not read by the test: it holds a file of the test's own open."""
+    path = os.path.realpath(os.path.join(root, "ready.log"))
+    open(path, "ab").close()
+    if not proc.wait_until(lambda: path in proc.open_paths(c.pid), timeout):
+        raise tap.Failure(f"does not follow {root} within {timeout} s, exit {c.process.poll()}")
+    return c
 
 
 class Reader:

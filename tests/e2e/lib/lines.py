@@ -49,6 +49,18 @@ def written(path):
     return found
 
 
+def cri_bytes(ident, seq, payload=80):
+    """The bytes of one line in a CRI file of writer.c without -L: all its fields but the payload are of fixed width."""
+    return len("2026-11-21T00:32:02.000000000Z stdout F ") + len(ident) + len(" o 00000000 ") + 19 + 10 \
+        + 1 + (seq * 2654435761 >> 7) % (2 * payload) + 1
+
+
+def bytes_missing(j, payload=80):
+    """Of lines that writer.c wrote and the judge has not got."""
+    return sum(cri_bytes(ident, n, payload) for (ident, _), track in j.tracks.items()
+               for a, b in track.lost() for n in range(a, b + 1))
+
+
 class Lines:
     """Makes the CRI lines of one container. sizes[stream][number]: the bytes of that line in the file."""
 
@@ -64,16 +76,23 @@ class Lines:
             seq = len(self.sizes[stream])
             head = f"{self.ident} {stream} {seq:08d} {time.time_ns()} "
             text = f"{head}{zlib.crc32((head + payload).encode()):08x} {payload}"
-            out.append(tree.cri(text, stream=STREAMS[stream], number=seq % 10**9))
+            out.append(tree.cri(text, stream=STREAMS[stream], number=seq))
             self.sizes[stream].append(len(out[-1]))
         return b"".join(out)
 
     def at(self):
-        """Where the next line of each stream will be: compare with missing()."""
+        """A mark: what was made so far."""
         return {s: len(sizes) for s, sizes in self.sizes.items()}
 
-    def bytes(self):
-        return sum(map(sum, self.sizes.values()))
+    def between(self, first, last):
+        """{(stream, number)} of what was made between two marks."""
+        return {(s, n) for s in self.streams for n in range(first[s], last[s])}
+
+    def bytes_of(self, numbers):
+        return sum(self.sizes[s][n] for s, n in numbers)
+
+    def total(self):
+        return sum(map(len, self.sizes.values()))
 
     def expect(self, j):
         for s, sizes in self.sizes.items():
@@ -81,8 +100,39 @@ class Lines:
         return j
 
     def missing(self, j):
-        """[(stream, number)] of the lines that the judge has not got."""
-        return [(s, n) for s in self.streams for a, b in j.track(self.ident, s).lost() for n in range(a, b + 1)]
+        """{(stream, number)} that the judge has not got."""
+        return {(s, n) for s in self.streams for a, b in j.track(self.ident, s).lost() for n in range(a, b + 1)}
 
-    def bytes_of(self, numbers):
-        return sum(self.sizes[s][n] for s, n in numbers)
+
+class Log(Lines):
+    """Lines written into a file that is held open as a runtime does it; each write() is one write."""
+
+    def __init__(self, path, ident="app.0", flags=APPEND):
+        super().__init__(ident)
+        self.path, self.flags = os.path.realpath(path), flags
+        self.fd = os.open(path, flags, 0o640)
+
+    def write(self, count, payload="-"):
+        """The numbers of the lines written, as between() gives them."""
+        first, data = self.at(), self.make(count, payload)
+        while data:
+            data = data[os.write(self.fd, data):]
+        return self.between(first, self.at())
+
+    def truncate(self):
+        os.ftruncate(self.fd, 0)
+
+    def reopen(self):
+        fd = os.open(self.path, self.flags, 0o640)
+        os.close(self.fd)
+        self.fd = fd
+
+    def close(self):
+        os.close(self.fd)
+
+    def rename(self, stamp):
+        """A kubelet's rename, and a new file. The old one's new name."""
+        target = f"{self.path}.20261121-{stamp:06d}"
+        os.rename(self.path, target)
+        self.reopen()
+        return target
