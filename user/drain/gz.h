@@ -27,16 +27,14 @@ struct gz;
 /*
  * As of the furthest point inflated so far:
  *
- *         ,--> GZ_END ----.      the file has grown
- *   GZ_MORE --> GZ_SHORT --+--> GZ_MORE
- *         `--> GZ_CORRUPT        for good
+ *   GZ_MORE --> GZ_END, GZ_SHORT --> GZ_MORE   when the file has grown
+ *           --> GZ_CORRUPT                     for good
  */
 enum gz_state {
 	GZ_MORE,    /* not at the end yet, as far as was looked */
 	GZ_END,     /* the last member's trailer was right, and the file ends there */
 	GZ_SHORT,   /* the file ends inside a member, or is empty: being written, or truncated */
-	GZ_CORRUPT, /* what follows is no gzip: bad data, CRC or ISIZE, or garbage behind a member
-		     */
+	GZ_CORRUPT, /* bad data, CRC or ISIZE, or behind a member what is neither one nor padding */
 };
 
 /* fd stays the caller's and must be open as long as this lives; nothing is read yet. -ENOMEM. */
