@@ -95,7 +95,7 @@ makefile_drives_compose() {
 example_is_accepted() {
 	mkdir -p "$work/logs/ns_pod_uid/c"
 	echo '2026-01-02T03:04:05Z stdout F hello' >"$work/logs/ns_pod_uid/c/0.log"
-	timeout 60 "$hotdrain" run --config deploy/config.yaml --root "$work/logs" \
+	timeout 60 "$hotdrain" run --config deploy/config.yaml --state none --root "$work/logs" \
 		--exit-when-idle 100ms >"$work/out" || return
 	cat "$work/out"
 	grep -q '"message":"hello"' "$work/out"
@@ -114,7 +114,7 @@ installed() {
 writer_writes_and_rotates() {
 	timeout 60 sh deploy/writer.sh "$work/pods" 3 || return
 	[ "$(find "$work/pods" -name 0.log | wc -l)" = 4 ] || return
-	timeout 60 "$hotdrain" run -q -r "$work/pods" --exit-when-idle 100ms >"$work/out" || return
+	timeout 60 "$hotdrain" run -q --state none -r "$work/pods" --exit-when-idle 100ms >"$work/out" || return
 	[ "$(grep -c '"message":"request ' "$work/out")" = 12000 ] &&
 		[ "$(grep -c '"message":"line ' "$work/out")" = 9 ]
 }

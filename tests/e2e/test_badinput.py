@@ -376,7 +376,8 @@ def no_capabilities(t):
     if os.geteuid() or not tool.find("setpriv"):
         t.skip("needs root and setpriv")
     root = open_root(t)
-    command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", tool.hotdrain(), "run", "-r", root]
+    command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", tool.hotdrain(), "run",
+               "--state", "none", "-r", root]
     result = subprocess.Popen([*command, "--exit-when-idle", "300ms"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     tree.write_lines(tree.Pod(root).log(), "x", 5)
     out, err = result.communicate(timeout=10)

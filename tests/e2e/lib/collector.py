@@ -45,7 +45,9 @@ class Collector:
     def __init__(self, case, *args, out="pipe", bpf=True, env=None, **popen):
         mode = ["--bpf", case.bpf] if bpf else []
         self.case, self.args = case, list(args)
-        self.command = [tool.hotdrain(), "run", *mode, *map(os.fspath, args)]
+        args = list(map(os.fspath, args))
+        state = [] if any(a.startswith("--state") for a in args) else ["--state", "none"]
+        self.command = [tool.hotdrain(), "run", *mode, *state, *args]
         self.log_path = case.path(f"stderr.{len(case.collectors)}")
         self.lines, self.rest = [], b""  # [(arrival, line)]
         self.sentinels = 0
