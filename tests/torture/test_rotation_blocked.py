@@ -50,10 +50,13 @@ def remove_beyond(names, keep):
 
 def delivered(t, c, logs, missing=None):
     """Reads all, ends the collector, judges. missing: the numbers that may and must be missing, of each log."""
-    wanted = sum(log.total() for log in logs) - sum(map(len, (missing or {}).values()))
     c.read_on()
-    c.wait_lines(wanted, tool.scaled(120, 15))
-    c.wait_quiet(0.4)
+    if missing is None:
+        c.wait_lines(1)
+        c.wait_quiet(1.5, tool.scaled(120, 20))
+    else:
+        c.wait_lines(sum(log.total() for log in logs) - sum(map(len, missing.values())), tool.scaled(120, 15))
+        c.wait_quiet(0.4)
     c.stop(timeout=30)
     j = judge.Judge()
     for log in logs:
