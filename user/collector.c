@@ -440,7 +440,7 @@ static int finish(struct collector *c)
 int collector_run(struct collector *c)
 {
 	bool more = true;
-	int r, saved;
+	int r;
 
 	say_rung(c);
 	c->start_ns = c->active_ns = clock_now_ns();
@@ -455,6 +455,6 @@ int collector_run(struct collector *c)
 	collector_summary(c);
 	if (r == -ETIMEDOUT)
 		log_err(r, "a sink did not take everything in time");
-	saved = collector_close_state(c, true);
-	return r < 0 ? r : saved;
+	collector_close_state(c, true);
+	return r;
 }

@@ -114,7 +114,7 @@ void collector_identify(struct file *f);
 void collector_save(struct collector *c, int64_t now_ns);
 /* When the next save is due, INT64_MAX when nothing has changed. */
 int64_t collector_save_ns(const struct collector *c, int64_t now_ns);
-int collector_close_state(struct collector *c, bool save);
+void collector_close_state(struct collector *c, bool save);
 
 /* collector_resume.c: where reading goes on */
 int collector_resume_new(struct collector *c, struct checkpoint *loaded); /* takes *loaded over */

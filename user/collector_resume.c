@@ -143,14 +143,17 @@ static bool holds(const struct file *f, uint64_t offset, uint32_t len, uint32_t 
 	       checkpoint_sum(bytes, len) == sum;
 }
 
+/* A .gz that cannot be inflated (or is not written) up to the offset holds nothing else either. */
 static bool holds_content(const struct file *f, const struct checkpoint_entry *e)
 {
 	struct stat st;
 
 	if (!f->gz && (sys.fstat(f->fd, &st) < 0 || (uint64_t)st.st_size < e->offset))
 		return false;
-	return holds(f, 0, e->head_len, e->head_sum) &&
-	       holds(f, e->offset - e->mark_len, e->mark_len, e->mark_sum);
+	if (!holds(f, 0, e->head_len, e->head_sum))
+		return false;
+	return holds(f, e->offset - e->mark_len, e->mark_len, e->mark_sum) ||
+	       (f->gz && gz_state(f->gz) != GZ_END && gz_inflated(f->gz) < e->offset);
 }
 
 static void go_on(struct resume *r, struct wanted *w, struct file *f)
@@ -210,11 +213,12 @@ static struct wanted *of_log(const struct resume *r, const char *path)
 	return n ? container_of(n, struct wanted, by_log) : NULL;
 }
 
-/* The entry whose content a file that nobody knew holds. */
+/* The entry whose content a file that nobody knew holds. A plain one can only be the copy of a file
+ * that was then rewritten; else two files that begin alike would be taken for one. */
 static struct wanted *by_content(const struct resume *r, const struct file *f, const char *path)
 {
 	for (struct wanted *w = of_log(r, path); w; w = w->same_log)
-		if ((w->fate == FATE_OPEN || w->fate == FATE_REWRITTEN) &&
+		if (((w->fate == FATE_OPEN && f->gz) || w->fate == FATE_REWRITTEN) &&
 		    !(w->e->flags & CHECKPOINT_GZ) && w->e->head_len >= HEAD_TELLS &&
 		    holds_content(f, w->e))
 			return w;
@@ -316,8 +320,7 @@ static void judge(struct collector *c, struct wanted *w)
 
 	if (w->fate == FATE_REWRITTEN) {
 		w->fate = FATE_GONE;
-		if (unread)
-			collector_lose(c, e->path, log_len(e->path), LOST_TRUNCATED, unread);
+		collector_lose(c, e->path, log_len(e->path), LOST_TRUNCATED, unread);
 		return;
 	}
 	if (w->fate != FATE_OPEN || !can_tell(c, e->path))

@@ -167,7 +167,7 @@ int64_t collector_save_ns(const struct collector *c, int64_t now_ns)
 	return due == INT64_MAX ? now_ns + SAVE_WATCH_NS : due;
 }
 
-int collector_close_state(struct collector *c, bool save)
+void collector_close_state(struct collector *c, bool save)
 {
 	_cleanup_(buf_done) struct buf text = {0};
 	int r = c->state && save ? build(c, &text) : 0;
@@ -175,7 +175,6 @@ int collector_close_state(struct collector *c, bool save)
 
 	if (r < 0)
 		log_err(r, "state: %s", strerror(-r));
-	if (!s)
-		return 0;
-	return state_close(s, save && r == 0 ? &text : NULL);
+	if (s) /* what could not be saved was said, and is read again */
+		state_close(s, save && r == 0 ? &text : NULL);
 }

@@ -11,6 +11,8 @@
 #include "files/file.h"
 #include "files/pod_path.h"
 
+#define DATE_LEN 8 /* 20261121 */
+
 /* worker.1 and worker.2 are generations only if there is, or was, a worker. */
 static size_t live_len(const struct table *chains, const char *path, const char *name)
 {
@@ -65,19 +67,52 @@ static int64_t mtime_ns(const struct stat *st)
 	return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
 }
 
-/* Was o rotated away no later than f? Several rotations can fall into one tick of the clock that
- * stamps files (4 ms): then their names decide, as the kubelet's are stamps. */
+/* The part of a rotated name that counts: T of 0.log.T and 0.log.T.gz. Its length is *ret_len. */
+static const char *stamp(const struct chain *c, const char *path, size_t *ret_len)
+{
+	size_t skip = strlen(c->key), len = path ? strlen(path) : 0;
+
+	if (len <= skip + 1)
+		return NULL;
+	if (len > skip + 3 && strcmp(path + len - 3, ".gz") == 0)
+		len -= 3;
+	*ret_len = len - skip - 1;
+	return path + skip + 1;
+}
+
+/* What two rotated names say: -1 a is older, 1 b is, 0 nothing. Numbers count down to the youngest,
+ * dates go up. */
+static int compare_names(const struct chain *c, const char *a, const char *b)
+{
+	size_t a_len, b_len;
+	const char *x = stamp(c, a, &a_len), *y = stamp(c, b, &b_len);
+	int order;
+
+	if (!x || !y)
+		return 0;
+	order = strncmp(x, y, MIN(a_len, b_len));
+	if (a_len >= DATE_LEN && b_len >= DATE_LEN)
+		return order ? order : (a_len > b_len) - (a_len < b_len);
+	if (strspn(x, "0123456789") < a_len || strspn(y, "0123456789") < b_len)
+		return 0;
+	return a_len != b_len ? (a_len < b_len) - (a_len > b_len) : -order;
+}
+
+/* Was o rotated away no later than f? By the last write; but that of a compressed file can be its
+ * compression, and several rotations can fall into one tick of the clock that stamps files (4 ms):
+ * then by their names. */
 static bool older(const struct file *o, const struct file *f, const struct stat *st)
 {
+	int names = compare_names(f->chain, o->path, f->path);
 	struct stat other;
 	int64_t difference;
 
+	if (names && (o->gz || f->gz))
+		return names < 0;
 	if (file_stat(o, &other) < 0)
 		return false;
 	difference = mtime_ns(&other) - mtime_ns(st);
-	if (difference == 0)
-		return o->path && strcmp(o->path, f->path) < 0;
-	return difference < 0;
+	return difference ? difference < 0 : names < 0;
 }
 
 void chain_insert(struct chain *c, struct file *f, const struct stat *st)

@@ -40,13 +40,13 @@ class Record(dict):
 
 
 class Collector:
-    """out: "pipe" (read as it comes), "stalled" (a pipe nobody reads before read_on()), a file object, or None."""
+    """state: None: the program's own default. out: "pipe" (read as it comes), "stalled" (a pipe nobody reads before read_on()), a file object, or None."""
 
-    def __init__(self, case, *args, out="pipe", bpf=True, env=None, **popen):
+    def __init__(self, case, *args, out="pipe", bpf=True, state="none", env=None, **popen):
         mode = ["--bpf", case.bpf] if bpf else []
         self.case, self.args = case, list(args)
         args = list(map(os.fspath, args))
-        state = [] if any(a.startswith("--state") for a in args) else ["--state", "none"]
+        state = [] if not state or any(a.startswith("--state") for a in args) else ["--state", state]
         self.command = [tool.hotdrain(), "run", *mode, *state, *args]
         self.log_path = case.path(f"stderr.{len(case.collectors)}")
         self.lines, self.rest = [], b""  # [(arrival, line)]
