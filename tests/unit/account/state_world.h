@@ -25,10 +25,9 @@
 #define WAIT_MS 30000 /* a bound for what takes milliseconds */
 
 struct world {
-	char *dir;        /* the test's own; state is below it */
-	char state[128];  /* DIR/state */
-	char log[128];    /* DIR/log: standard error */
-	int stderr_saved; /* -1: not redirected */
+	char *dir;       /* the test's own; state is below it */
+	char state[128]; /* DIR/state */
+	char log[128];   /* DIR/log: standard error */
 	struct state *s;
 	struct checkpoint loaded;
 	bool found, bad;
@@ -128,15 +127,28 @@ static inline void world_fail(const char *name, int at, int err)
 	atomic_store(&fail_errno, err);
 }
 
+static int stderr_saved = -1; /* -1: the log is not redirected */
+
+static inline void log_restore(void)
+{
+	assert_true(dup2(stderr_saved, STDERR_FILENO) >= 0);
+	close(stderr_saved);
+	stderr_saved = -1;
+}
+
 static inline void world_make(struct world *w)
 {
 	memset(w, 0, sizeof(*w));
-	w->stderr_saved = -1;
+	/* What a test that failed has left. */
+	if (stderr_saved >= 0)
+		log_restore();
+	if (sys_real.open)
+		sys = sys_real;
+	sys_real = sys;
 	w->dir = test_dir_make();
 	snprintf(w->state, sizeof(w->state), "%s/state", w->dir);
 	snprintf(w->log, sizeof(w->log), "%s/log", w->dir);
 	world_fail(NULL, 0, 0);
-	sys_real = sys;
 	sys.open = fake_open;
 	sys.close = fake_close;
 	sys.read = fake_read;
@@ -170,8 +182,8 @@ static inline void log_begin(struct world *w)
 	int fd = open(w->log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 
 	assert_true(fd >= 0);
-	w->stderr_saved = dup(STDERR_FILENO);
-	assert_true(w->stderr_saved >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+	stderr_saved = dup(STDERR_FILENO);
+	assert_true(stderr_saved >= 0 && dup2(fd, STDERR_FILENO) >= 0);
 	close(fd);
 }
 
@@ -180,9 +192,7 @@ static inline const char *log_end(struct world *w)
 	static char text[65536];
 	FILE *f = fopen(w->log, "r");
 
-	assert_true(dup2(w->stderr_saved, STDERR_FILENO) >= 0);
-	close(w->stderr_saved);
-	w->stderr_saved = -1;
+	log_restore();
 	assert_non_null(f);
 	text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
 	fclose(f);

@@ -58,6 +58,22 @@ static void is_due_after_the_interval(void **state)
 	world_remove(&w);
 }
 
+static void end_waits_for_what_was_handed_over(void **state)
+{
+	struct world w;
+
+	world_make(&w);
+	for (uint64_t n = 1; n <= 50; n++) {
+		struct buf b = text_make(n);
+
+		world_opened(&w);
+		state_save(w.s, &b);
+		assert_int_equal(world_close(&w, NULL), 0);
+		assert_int_equal(world_number(&w), n);
+	}
+	world_remove(&w);
+}
+
 /* A child holds it: tells when, goes on at the end of its input. */
 static pid_t hold(struct world *w, int *ret_to)
 {
@@ -361,6 +377,7 @@ static void lock_is_no_link(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(saves_and_loads_again),
 	cmocka_unit_test(is_due_after_the_interval),
+	cmocka_unit_test(end_waits_for_what_was_handed_over),
 	cmocka_unit_test(second_instance_is_refused),
 	cmocka_unit_test(lock_ends_with_its_process),
 	cmocka_unit_test(removed_directory_is_made_again),

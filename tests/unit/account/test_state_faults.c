@@ -195,6 +195,23 @@ static void failing_for_long_is_said_once(void **state)
 	world_remove(&w);
 }
 
+static void what_only_close_tells_is_heard(void **state)
+{
+	struct world w;
+
+	world_make(&w);
+	world_opened(&w);
+	assert_true(world_save(&w, 1));
+	world_fail("close", 1, EDQUOT);
+	log_begin(&w);
+	assert_false(world_save(&w, 2));
+	log_end(&w);
+	assert_int_equal(world_number(&w), 1);
+	assert_int_equal(world_stats(&w).last_errno, EDQUOT);
+	world_close(&w, NULL);
+	world_remove(&w);
+}
+
 static void last_save_says_that_it_failed(void **state)
 {
 	struct buf b = text_make(2);
@@ -490,6 +507,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(one_for_which_memory_lacks_stays),
 	cmocka_unit_test(interrupted_calls_are_repeated),
 	cmocka_unit_test(failing_for_long_is_said_once),
+	cmocka_unit_test(what_only_close_tells_is_heard),
 	cmocka_unit_test(last_save_says_that_it_failed),
 	cmocka_unit_test(bad_one_that_cannot_be_moved_is_not_overwritten),
 	cmocka_unit_test(lock_is_taken_when_it_can_be),
