@@ -35,7 +35,7 @@ static int refuse(struct cursor *c, const char *expected)
 
 	came[n++] = '"';
 	for (const char *p = c->at; p < c->end && *p != ' ' && n <= CAME_MAX; p++)
-		came[n++] = *p > ' ' && *p < 0x7f ? *p : '?';
+		came[n++] = (char)(*p > ' ' && *p < 0x7f ? *p : '?');
 	came[n++] = '"';
 	came[n] = '\0';
 	snprintf(c->why, c->why_size, "line %lu: expected %s, came %s", c->line, expected,
@@ -180,12 +180,13 @@ static bool get_flags(struct cursor *c, unsigned *ret)
 static int get_path(struct cursor *c, char **ret)
 {
 	size_t room = MIN((size_t)(c->end - c->at), (size_t)PATH_MAX - 1), n = 0;
-	_cleanup_free_ char *path = malloc(room + 1);
+	_cleanup_free_ char *path = NULL;
 
-	if (!path)
-		return -ENOMEM;
 	if (c->at == c->end || *c->at != '/')
 		return -EBADMSG;
+	path = malloc(room + 1);
+	if (!path)
+		return -ENOMEM;
 	for (; c->at < c->end && n < room; c->at++) {
 		int byte = (unsigned char)*c->at;
 

@@ -253,8 +253,10 @@ static int state_new(const struct state_options *o, struct state **ret)
 	struct state *s = calloc(1, sizeof(*s));
 	int r;
 
-	if (!s)
-		return log_err(-ENOMEM, "state %s: %s", o->dir, strerror(ENOMEM));
+	if (!s) {
+		log_err(0, "state %s: %s", o->dir, strerror(ENOMEM));
+		return -ENOMEM;
+	}
 	s->fd = -1;
 	s->interval_ns = o->interval_ns;
 	s->stats.age_ns = -1;
@@ -263,7 +265,8 @@ static int state_new(const struct state_options *o, struct state **ret)
 	r = state_dir_init(&s->dir, o->dir);
 	if (r < 0) {
 		state_drop(&s);
-		return log_err(r, "state %s: %s", o->dir, strerror(-r));
+		log_err(r, "state %s: %s", o->dir, strerror(-r));
+		return r;
 	}
 	*ret = s;
 	return 0;
@@ -277,8 +280,9 @@ int state_open(const struct state_options *options, struct state **ret_state,
 	bool found = false, bad = false;
 	int r = state_new(options, &s);
 
-	if (r == 0)
-		r = state_lock(s, options->required);
+	if (r < 0)
+		return r;
+	r = state_lock(s, options->required);
 	if (r == 0)
 		r = state_load(s, &loaded, &found, &bad);
 	if (r == 0)
