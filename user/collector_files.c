@@ -50,7 +50,8 @@ static void opened(void *ctx, struct file *f)
 	}
 	collector_resume_file(c, f);
 	c->active_ns = now;
-	c->found_new = c->changed = true;
+	c->found_new = true;
+	collector_changed(c, now);
 	list_init(&f->in_hot);
 	if (f->maybe_copy && f->resumed)
 		files_settle_copy(c->files, f, false);
@@ -65,11 +66,12 @@ static void opened(void *ctx, struct file *f)
 static void look(void *ctx, struct file *f)
 {
 	struct collector *c = ctx;
+	int64_t now = clock_now_ns();
 
 	f->probe = f->probe || f->fd >= 0;
 	f->unwatchable = false;
-	c->changed = true;
-	make_hot(c, f, clock_now_ns());
+	collector_changed(c, now);
+	make_hot(c, f, now);
 }
 
 static void released(void *ctx, struct file *f)
@@ -78,7 +80,7 @@ static void released(void *ctx, struct file *f)
 
 	if (c->state && f->inflight)
 		collector_identify(f);
-	c->changed = true;
+	collector_changed(c, clock_now_ns());
 	list_del(&f->in_hot);
 	if (f->wd >= 0)
 		watch_del(c->watch, f->wd);
@@ -253,7 +255,7 @@ static void span_acked(void *ctx, const struct span *s, bool delivered)
 	if (delivered) {
 		if (s->epoch == f->epoch && !f->released)
 			f->acked = MAX(f->acked, s->end_offset);
-		c->changed = true;
+		c->acked = true;
 		f->chain->tally.delivered_bytes += s->read_bytes;
 		f->chain->tally.records += s->count;
 	}
@@ -262,5 +264,8 @@ static void span_acked(void *ctx, const struct span *s, bool delivered)
 
 void collector_take_acks(struct collector *c)
 {
+	c->acked = false;
 	outlet_acks(c->outlet, span_acked, c);
+	if (c->acked)
+		collector_changed(c, clock_now_ns());
 }

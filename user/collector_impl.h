@@ -44,8 +44,8 @@ struct collector {
 	struct state *state;   /* NULL: nothing is saved */
 	struct resume *resume; /* what the last run left behind, until it has been found */
 	bool resuming;         /* there was a checkpoint */
-	bool restarted; /* there was one, good or bad: what is there at the start is not old */
-	bool changed;   /* since the last save */
+	bool restarted;     /* there was one, good or bad: what is there at the start is not old */
+	int64_t changed_ns; /* something to save since, 0: nothing */
 	struct join_budget joins;
 	struct reader reader;
 	struct heat_limits limits;
@@ -64,6 +64,7 @@ struct collector {
 	bool stop, blocked;
 	bool ending;    /* only what cannot be read again after a restart is still read */
 	bool idle;      /* it ends because nothing more comes: torn tails are whole lines then */
+	bool acked;     /* something was delivered since acks were last taken */
 	bool found_new; /* a file was opened since events were last taken */
 	int failure;    /* -errno that ends it */
 	struct tally ended; /* of the containers that are gone */
@@ -109,6 +110,8 @@ void collector_flush_held(struct collector *c, int64_t deadline_ns);
 /* collector_state.c: what is saved. Without a state directory each does nothing. */
 /* *ret_loaded is set, and the caller's, when c->resuming is true afterwards. */
 int collector_open_state(struct collector *c, struct checkpoint *ret_loaded);
+/* There is something to save. */
+void collector_changed(struct collector *c, int64_t now_ns);
 /* Brings f->identity up to date, as far as f is open. */
 void collector_identify(struct file *f);
 void collector_save(struct collector *c, int64_t now_ns);

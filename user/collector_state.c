@@ -26,7 +26,8 @@
 #include "files/files.h"
 
 #define SAVE_NS       NS_PER_SEC
-#define SAVE_WATCH_NS (20 * NS_PER_MS) /* until a save that is under way is looked at again */
+#define SAVE_LATER_NS (100 * NS_PER_MS) /* after a change, as more is about to follow */
+#define SAVE_WATCH_NS (20 * NS_PER_MS)  /* until a save that is under way is looked at again */
 
 int collector_open_state(struct collector *c, struct checkpoint *ret_loaded)
 {
@@ -47,6 +48,12 @@ int collector_open_state(struct collector *c, struct checkpoint *ret_loaded)
 		return 0;
 	}
 	return r;
+}
+
+void collector_changed(struct collector *c, int64_t now_ns)
+{
+	if (!c->changed_ns)
+		c->changed_ns = now_ns;
 }
 
 void collector_identify(struct file *f)
@@ -143,6 +150,16 @@ static int build(struct collector *c, struct buf *ret_text)
 	return 0;
 }
 
+int64_t collector_save_ns(const struct collector *c, int64_t now_ns)
+{
+	int64_t due;
+
+	if (!c->state || !c->changed_ns)
+		return INT64_MAX;
+	due = state_due_ns(c->state);
+	return due == INT64_MAX ? now_ns + SAVE_WATCH_NS : MAX(due, c->changed_ns + SAVE_LATER_NS);
+}
+
 void collector_save(struct collector *c, int64_t now_ns)
 {
 	struct buf text;
@@ -150,21 +167,11 @@ void collector_save(struct collector *c, int64_t now_ns)
 	if (!c->state)
 		return;
 	if (state_take_failed(c->state))
-		c->changed = true;
-	if (c->changed && state_due(c->state, now_ns) && build(c, &text) == 0) {
-		c->changed = false;
+		collector_changed(c, now_ns);
+	if (collector_save_ns(c, now_ns) <= now_ns && build(c, &text) == 0) {
+		c->changed_ns = 0;
 		state_save(c->state, &text);
 	}
-}
-
-int64_t collector_save_ns(const struct collector *c, int64_t now_ns)
-{
-	int64_t due;
-
-	if (!c->state || !c->changed)
-		return INT64_MAX;
-	due = state_due_ns(c->state);
-	return due == INT64_MAX ? now_ns + SAVE_WATCH_NS : due;
 }
 
 void collector_close_state(struct collector *c, bool save)
