@@ -45,7 +45,8 @@ void gz_free(struct gz *g);
  * n bytes of the content at offset. Fewer, or 0, only where the content ends for now: then
  * gz_state() is not GZ_MORE and tells why. What was inflated before a corruption is delivered, also
  * all of a member whose CRC is wrong. -errno of pread(2) (EINTR is retried) or -ENOMEM: nothing is
- * lost, the same call goes on; what stands in buf has no meaning then.
+ * lost, the same call goes on (one of more than 256 KiB begins anew); what buf holds has no meaning
+ * then.
  */
 ssize_t gz_pread(struct gz *g, void *buf, size_t n, uint64_t offset);
 

@@ -344,9 +344,48 @@ static void a_step_far_back_restarts_and_is_right(void **state)
 	/* What was known of it still is. */
 	assert_int_equal(gz_state(w->gz), GZ_END);
 	assert_int_equal(gz_inflated(w->gz), 2 * MIB);
+	for (uint64_t at = MIB; at < 2 * MIB; at += 50 * KIB)
+		check_at(w, 50 * KIB, at - 128);
+	assert_int_equal(gz_restarts(w->gz), 1);
 	check_at(w, 3 * MIB, 0);
 	assert_int_equal(gz_restarts(w->gz), 2);
 	check_all(w, GZ_END, 100 * KIB);
+}
+
+/* As far back as it can, and one byte more. step: how the way there is read. */
+static void check_edge(struct world *w, size_t step)
+{
+	size_t near = 0, far = MIB;
+
+	while (far - near > 1) {
+		size_t back = (near + far) / 2;
+
+		gz_begin(w);
+		for (uint64_t at = 3 * MIB / 2 % step; at < 3 * MIB / 2; at += step)
+			check_at(w, step, at);
+		check_at(w, 600, 3 * MIB / 2 - back);
+		check_at(w, back, 3 * MIB / 2 - back);
+		*(gz_restarts(w->gz) ? &far : &near) = back;
+	}
+	assert_in_range(near, 256 * KIB + 128, 512 * KIB);
+}
+
+static void what_is_kept_is_right_to_its_edge(void **state)
+{
+	struct world *w = *state;
+
+	begin_lines(w, 2 * MIB, (struct how){.level = 1});
+	check_edge(w, 77777);
+	/* So much from so little input that one step of zlib fills more than is kept. */
+	w->content.len = w->file.len = 0;
+	add_lines(&w->content, 997);
+	assert_int_equal(buf_reserve(&w->content, 2 * MIB), 0);
+	for (int i = 0; i < 2000; i++)
+		assert_int_equal(buf_add(&w->content, w->content.data, 997), 0);
+	add_member(&w->file, w->content.data, w->content.len, usual);
+	begin(w);
+	check_edge(w, 700 * KIB);
+	check_edge(w, 300 * KIB);
 }
 
 static void header_fields_are_passed(void **state)
@@ -421,18 +460,26 @@ static void cut_at_any_byte_it_goes_on_when_grown(void **state)
 	size_t second = small_file(w);
 
 	for (size_t cut = 0; cut <= w->file.len; cut++) {
-		_cleanup_(buf_done) struct buf out = {0};
+		_cleanup_(buf_done) struct buf out = {0}, bytes = {0};
 		size_t step = 1 + any(800);
+		char c;
 
 		file_write(w, w->file.data, cut);
+		gz_begin(w);
+		read_on(w->gz, &bytes, 1);
 		gz_begin(w);
 		assert_int_equal(read_on(w->gz, &out, step), state_when_cut(w, second, cut));
 		assert_true(out.len <= w->content.len);
 		assert_memory_equal(out.data, w->content.data, out.len);
+		assert_int_equal(bytes.len, out.len); /* all there is, however it is asked for */
 		assert_true(cut < w->file.len - 8 || out.len == w->content.len);
 		assert_true(cut < second || out.len >= 400);
 		assert_int_equal(gz_lost(w->gz), 0);
 		file_write(w, w->file.data, w->file.len);
+		if (out.len < w->content.len) {
+			assert_int_equal(gz_pread(w->gz, &c, 1, out.len), 1);
+			assert_int_equal(gz_state(w->gz), GZ_MORE);
+		}
 		assert_int_equal(read_on(w->gz, &out, step), GZ_END);
 		assert_int_equal(out.len, w->content.len);
 		assert_memory_equal(out.data, w->content.data, out.len);
@@ -507,6 +554,7 @@ static void check_behind(struct world *w, const char *tail, size_t n, enum gz_st
 
 static void garbage_behind_is_corrupt(void **state)
 {
+	_cleanup_free_ char *much = malloc(MIB);
 	struct world *w = *state;
 
 	begin_lines(w, 5000, usual);
@@ -514,6 +562,10 @@ static void garbage_behind_is_corrupt(void **state)
 	check_behind(w, "\n\1\0\0", 4, GZ_CORRUPT);
 	check_behind(w, "\x1f\x8d\x90\0\x10\0\0", 7, GZ_CORRUPT);
 	check_behind(w, "\x1f\x8b\x07\0\0\0\0\0\0\0\0\0", 12, GZ_CORRUPT);
+	memset(much, '\1', MIB); /* enough for what its last four bytes would say */
+	check_behind(w, much, MIB, GZ_CORRUPT);
+	memcpy(much, "\x1f\x8b\x07", 3);
+	check_behind(w, much, MIB, GZ_CORRUPT);
 	check_behind(w, "\x1f", 1, GZ_SHORT); /* a member may be coming */
 	check_behind(w, "\x1f\x8b\x08\0\0", 5, GZ_SHORT);
 }
@@ -554,6 +606,10 @@ static void what_is_no_gzip_is_corrupt(void **state)
 	check_behind(w, "PK\3\4", 4, GZ_CORRUPT);
 	/* Large enough to hold what its last four bytes would say. */
 	memset(text, '\1', MIB);
+	check_behind(w, text, MIB, GZ_CORRUPT);
+	memcpy(text, "\x1f\x8b\x07", 3); /* another method */
+	check_behind(w, text, MIB, GZ_CORRUPT);
+	memcpy(text, "\x1f\x8b\x08\xff", 4); /* flags that do not exist */
 	check_behind(w, text, MIB, GZ_CORRUPT);
 	assert_int_equal(compress(packed, &packed_len, (const Bytef *)"zlib's own format", 17),
 			 Z_OK);
@@ -795,6 +851,7 @@ static const struct CMUnitTest tests[] = {
 	T(files_of_gzip_are_read_without_a_restart),
 	T(steps_of_the_reader_never_restart),
 	T(a_step_far_back_restarts_and_is_right),
+	T(what_is_kept_is_right_to_its_edge),
 	T(header_fields_are_passed),
 	T(members_are_one_content),
 	T(cut_at_any_byte_it_goes_on_when_grown),
