@@ -2,6 +2,7 @@
 # make            build/hotdrain
 # make run        follow /var/log/pods, or a demonstration tree where there is none
 # make test       all tests; SAN=1: with ASan and UBSan; V=1: shows every command
+# make torture    the same in full counts: hours;  make soak: SOAK_SECONDS of load, an hour
 # make check      static analysis;  make bench: the benchmarks;  make image-test: build and run the image
 # make deps       install (Debian) or list what is needed; run and test call it
 # make install    DESTDIR=, PREFIX=/usr/local
@@ -35,8 +36,11 @@ LIB_OBJ := $(filter-out $(B)/user/main.o,$(OBJ))
 UNIT    := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*.c tests/unit/*/*.c))
 
 HELPERS := $(patsubst %.c,$(B)/%,$(wildcard tests/e2e/*.c tests/bench/*.c))
+FAULT   := $(patsubst %.c,$(B)/%,$(wildcard tests/fault/test_*.c))
 FUZZ    := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
-SUITES   = $(UNIT) $(FUZZ) $(sort $(wildcard tests/lint/test_* tests/deploy/test_* tests/e2e/test_* tests/vm/test_*))
+TORTURE  = $(sort $(wildcard tests/torture/test_*)) $(FAULT)
+SUITES   = $(UNIT) $(FUZZ) $(sort $(wildcard tests/lint/test_* tests/deploy/test_* tests/e2e/test_*)) \
+           $(TORTURE) $(sort $(wildcard tests/vm/test_*))
 CHECKS   = $(sort $(wildcard tests/lint/test_* tests/lint/check_*))
 COMPOSE  = $$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f deploy/compose.yaml
 
@@ -82,7 +86,12 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(LIB_OBJ)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests/fuzz -o $@ $< tests/fuzz/driver.c $(LIB_OBJ) $(LIBS)
 
-tests: $(UNIT) $(HELPERS) $(FUZZ)
+$(B)/tests/fault/%: tests/fault/%.c $(LIB_OBJ)
+	$(call say,FAULT)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(LIB_OBJ) $(LIBS)
+
+tests: $(UNIT) $(HELPERS) $(FUZZ) $(FAULT)
 
 # Prerequisites are installed before make looks at what they build, hence the second make.
 deps:
@@ -97,6 +106,18 @@ test:
 	$(Q)deploy/deps test
 	$(Q)$(MAKE) --no-print-directory all tests
 	$(Q)B=$(B) SAN=$(SAN) tests/run $(SUITES)
+
+# The counts in full: hours. make test has a short form of each.
+torture:
+	$(Q)deploy/deps test
+	$(Q)$(MAKE) --no-print-directory all tests
+	$(Q)TORTURE=1 TEST_TIMEOUT=7200 B=$(B) SAN=$(SAN) tests/run $(TORTURE)
+
+# SOAK_SECONDS (3600) of files, rotations and restarts: memory, descriptors and watches stay flat.
+soak:
+	$(Q)deploy/deps test
+	$(Q)$(MAKE) --no-print-directory all tests
+	$(Q)TEST_TIMEOUT=7200 B=$(B) tests/run tests/torture/soak.py
 
 check:
 	$(Q)deploy/deps test
@@ -135,7 +156,7 @@ reset:
 clean:
 	$(Q)rm -rf build
 
-.PHONY: all tests clean deps run test check bench image-test install monitoring writer inspect down reset
+.PHONY: all tests clean deps run test torture soak check bench image-test install monitoring writer inspect down reset
 .DELETE_ON_ERROR:
 .SECONDARY:
--include $(OBJ:.o=.d) $(UNIT:%=%.d) $(HELPERS:%=%.d) $(FUZZ:%=%.d)
+-include $(OBJ:.o=.d) $(UNIT:%=%.d) $(HELPERS:%=%.d) $(FUZZ:%=%.d) $(FAULT:%=%.d)

@@ -35,6 +35,7 @@
 #define SETTLE_TRIES 20
 #define FDS_KEPT     8 /* descriptors beside those of log files, opened later */
 #define FDS_LEAST    4
+#define POSTPONED_NS (20 * NS_PER_MS)
 #define RETRY_NS     (5 * NS_PER_SEC)
 
 static int on_flush(void *ctx, struct event *events, size_t n)
@@ -260,6 +261,8 @@ static int64_t next_deadline(const struct collector *c, bool more)
 		return 0;
 	save = collector_save_ns(c, clock_now_ns());
 	at = MIN(at, save);
+	if (files_postponed(c->files))
+		at = MIN(at, c->postponed_ns);
 	if (waiting)
 		at = MIN(at, waiting + c->cfg->linger_ns);
 	if (list_linked(&c->hot))
@@ -322,6 +325,10 @@ static void slow_work(struct collector *c, int64_t now_ns)
 	if (now_ns >= c->sweep_ns) {
 		collector_sweep(c);
 		c->sweep_ns = now_ns + SWEEP_NS;
+	}
+	if (files_postponed(c->files) && now_ns >= c->postponed_ns) {
+		files_take_postponed(c->files);
+		c->postponed_ns = now_ns + POSTPONED_NS;
 	}
 	if (now_ns >= c->retry_ns) {
 		bool files = files_take_retry(c->files);

@@ -162,6 +162,11 @@ static void found(void *ctx, const char *path, const char *alias)
 	files_found(((struct collector *)ctx)->files, path, alias);
 }
 
+static void vanished(void *ctx, const char *path)
+{
+	files_vanished(((struct collector *)ctx)->files, path);
+}
+
 static void gone(void *ctx, const char *path)
 {
 	files_gone(((struct collector *)ctx)->files, path);
@@ -174,8 +179,11 @@ static void gone_below(void *ctx, const char *dir)
 
 struct tree_hooks collector_tree_hooks(struct collector *c)
 {
-	return (struct tree_hooks){
-		.ctx = c, .found = found, .gone = gone, .gone_below = gone_below};
+	return (struct tree_hooks){.ctx = c,
+				   .found = found,
+				   .vanished = vanished,
+				   .gone = gone,
+				   .gone_below = gone_below};
 }
 
 void collector_touched(struct collector *c, struct file *f)
@@ -198,9 +206,12 @@ bool collector_wants_slow(const struct file *f)
  */
 void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns)
 {
-	int wd = files_open(c->files, f) < 0 ? -EBADF : watch_add_file(c->watch, f->fd);
 	struct write_total total;
+	int wd;
 
+	if (files_open(c->files, f) < 0)
+		return; /* no descriptor for it now: at the next tick */
+	wd = watch_add_file(c->watch, f->fd);
 	if (wd == -EEXIST && f->wd < 0)
 		return; /* the spent one is still being taken down: at the next tick */
 	if (wd >= 0) {

@@ -58,7 +58,7 @@ struct collector {
 	struct priority_shares shares;
 
 	int signal_fd;
-	int64_t look_ns, slow_ns, sweep_ns, tree_ns, retry_ns; /* when next */
+	int64_t look_ns, slow_ns, sweep_ns, tree_ns, retry_ns, postponed_ns; /* when next */
 	int64_t active_ns; /* when something was last found, read or written */
 	int64_t start_ns;
 	bool stop, blocked;
@@ -72,7 +72,7 @@ struct collector {
 	unsigned n_gone, n_ended;
 	uint64_t held_bytes; /* unread bytes of unlinked files, at the last look */
 	uint64_t blocked_turns;
-	struct log_limit read_limit, held_limit;
+	struct log_limit read_limit, held_limit, save_limit;
 };
 
 /* collector_files.c: what happens to files, from being found to being released */

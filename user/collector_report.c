@@ -148,7 +148,7 @@ void collector_summary(struct collector *c)
 	}
 	if (t.truncations || files.vanished)
 		log_info("%" PRIu64 " truncations, %" PRIu64
-			 " files vanished before they could be opened",
+			 " files or directories vanished before they could be opened",
 			 t.truncations, files.vanished);
 	if (t.hole_bytes)
 		log_info("%" PRIu64 " bytes of holes that no writer filled, skipped", t.hole_bytes);

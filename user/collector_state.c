@@ -163,15 +163,20 @@ int64_t collector_save_ns(const struct collector *c, int64_t now_ns)
 void collector_save(struct collector *c, int64_t now_ns)
 {
 	struct buf text;
+	int r;
 
 	if (!c->state)
 		return;
 	if (state_take_failed(c->state))
 		collector_changed(c, now_ns);
-	if (collector_save_ns(c, now_ns) <= now_ns && build(c, &text) == 0) {
-		c->changed_ns = 0;
+	if (collector_save_ns(c, now_ns) > now_ns)
+		return;
+	r = build(c, &text);
+	if (r < 0 && log_allow(&c->save_limit, 60 * NS_PER_SEC))
+		log_warn(r, "state: %s, retrying", strerror(-r));
+	if (r == 0)
 		state_save(c->state, &text);
-	}
+	c->changed_ns = r < 0 ? now_ns : 0;
 }
 
 void collector_close_state(struct collector *c, bool save)

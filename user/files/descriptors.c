@@ -44,7 +44,7 @@ static int64_t patience(const struct files *fs, const struct file *f)
 	return fs->hooks.deadline ? fs->hooks.deadline(fs->hooks.ctx, f) : 0;
 }
 
-void files_make_room(struct files *fs)
+bool files_make_room(struct files *fs)
 {
 	while (fs->n_open >= fs->open_max) {
 		struct file *best = NULL;
@@ -63,11 +63,12 @@ void files_make_room(struct files *fs)
 				break;
 		}
 		if (!best)
-			return;
+			return false;
 		if (fs->hooks.closing)
 			fs->hooks.closing(fs->hooks.ctx, best);
 		files_close(fs, best);
 	}
+	return true;
 }
 
 void files_opened(struct files *fs, struct file *f)
@@ -103,7 +104,8 @@ int files_open(struct files *fs, struct file *f)
 	}
 	if (!f->path)
 		return -ESTALE;
-	files_make_room(fs);
+	if (!files_make_room(fs))
+		return -EMFILE;
 	fd = sys.open_plain(f->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 && errno != ENOENT && errno != ELOOP)
 		return -errno;

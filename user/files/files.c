@@ -60,6 +60,7 @@ void files_free(struct files *fs)
 	table_done(&fs->by_wd);
 	table_done(&fs->chains);
 	table_done(&fs->excluded);
+	buf_done(&fs->postponed);
 	free(fs->excluded_uid);
 	free(fs);
 }

@@ -39,7 +39,7 @@ struct files_stats {
 	unsigned open, chains;
 	unsigned closed; /* of the open ones: closed for want of descriptors */
 	uint64_t found, rotations;
-	uint64_t vanished;   /* gone between the event and the open */
+	uint64_t vanished;   /* files and directories, gone between the event and the open */
 	uint64_t unreadable; /* opens refused, by name and look */
 };
 
@@ -70,6 +70,9 @@ struct chain *files_chain(const struct files *fs, const char *key, size_t len);
  */
 void files_open_max(struct files *fs, unsigned max);
 int files_open(struct files *fs, struct file *f);
+/* Names that could not be opened for want of descriptors: tries them again. */
+bool files_postponed(const struct files *fs);
+void files_take_postponed(struct files *fs);
 /* f is closed and has no name: waits for one to show up, then gives up. Nothing of it may be used
  * after this call. */
 void files_seek(struct files *fs, struct file *f, int64_t now_ns);
@@ -77,6 +80,8 @@ void files_seek(struct files *fs, struct file *f, int64_t now_ns);
 void files_lose(struct files *fs, struct file *f);
 /* An open was refused since the last call (permissions, descriptors): worth another look. */
 bool files_take_retry(struct files *fs);
+/* path was there, and was gone before it, or what is below it, could be opened. */
+void files_vanished(struct files *fs, const char *path);
 void files_gone(struct files *fs, const char *path);
 void files_gone_below(struct files *fs, const char *dir);
 /* After an overflow: drops every name that no longer leads to its file, and looks at every file. */

@@ -3,6 +3,7 @@
 #ifndef FILES_FILES_IMPL_H
 #define FILES_FILES_IMPL_H
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/table.h"
@@ -18,8 +19,9 @@ struct excluded {
 struct files {
 	struct files_hooks hooks;
 	struct table by_id, by_path, by_wd, chains, excluded;
-	struct list leaving; /* released, but a sink holds a span of it: struct file.in_chain */
-	struct list open;    /* struct file.in_open, the one used longest ago first */
+	struct buf postponed; /* names (and aliases, "" for none) that wait for a descriptor */
+	struct list leaving;  /* released, but a sink holds a span of it: struct file.in_chain */
+	struct list open;     /* struct file.in_open, the one used longest ago first */
 	unsigned n_open, open_max;
 	char *excluded_uid; /* "_UID/" */
 	bool starting, skip_existing, retry;
@@ -34,7 +36,8 @@ void files_lose_name(struct files *fs, struct file *f);
 void files_close(struct files *fs, struct file *f);
 /* f was opened. */
 void files_opened(struct files *fs, struct file *f);
-/* Before an open: closes the least urgent file when there are too many. */
-void files_make_room(struct files *fs);
+/* Before an open: closes the least urgent file when there are too many. False: none can be closed
+ * now. */
+bool files_make_room(struct files *fs);
 
 #endif

@@ -212,7 +212,7 @@ int files_add_gz(struct files *fs, const char *path, int fd, struct gz *gz, stru
 }
 
 /* Nobody knows what was in it, only that it was there. */
-static void vanished(struct files *fs, const char *path)
+void files_vanished(struct files *fs, const char *path)
 {
 	const char *name = strrchr(path, '/') + 1;
 	size_t len = (size_t)(name - path) + pod_path_live_len(name);
@@ -226,7 +226,7 @@ static void vanished(struct files *fs, const char *path)
 static void open_failed(struct files *fs, const char *path, int err)
 {
 	if (err == ENOENT) {
-		vanished(fs, path);
+		files_vanished(fs, path);
 		return;
 	}
 	if (err == ELOOP) /* became a symbolic link meanwhile */
@@ -237,6 +237,36 @@ static void open_failed(struct files *fs, const char *path, int err)
 		log_warn(0, "%s: %s, retrying", path, strerror(err));
 }
 
+/* No descriptor for it: as soon as one is free. Without memory it is found by the next rescan. */
+static void postpone(struct files *fs, const char *path, const char *alias)
+{
+	size_t before = fs->postponed.len;
+
+	if (buf_add(&fs->postponed, path, strlen(path) + 1) < 0 ||
+	    buf_add(&fs->postponed, alias ? alias : "", alias ? strlen(alias) + 1 : 1) < 0) {
+		fs->postponed.len = before;
+		fs->retry = true;
+	}
+}
+
+bool files_postponed(const struct files *fs)
+{
+	return fs->postponed.len;
+}
+
+void files_take_postponed(struct files *fs)
+{
+	_cleanup_(buf_done) struct buf names = fs->postponed;
+
+	fs->postponed = (struct buf){0};
+	for (size_t at = 0; at < names.len;) {
+		const char *path = names.data + at, *alias = path + strlen(path) + 1;
+
+		files_found(fs, path, *alias ? alias : NULL);
+		at += strlen(path) + strlen(alias) + 2;
+	}
+}
+
 static void open_new(struct files *fs, const char *path, const char *alias)
 {
 	_cleanup_fd_ int fd = -1;
@@ -244,8 +274,15 @@ static void open_new(struct files *fs, const char *path, const char *alias)
 	struct stat st;
 	int r;
 
-	files_make_room(fs);
+	if (!files_make_room(fs)) {
+		postpone(fs, path, alias);
+		return;
+	}
 	fd = sys.open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+		postpone(fs, path, alias);
+		return;
+	}
 	if (fd < 0) {
 		open_failed(fs, path, errno);
 		return;
@@ -288,7 +325,7 @@ void files_found(struct files *fs, const char *path, const char *alias)
 	at = files_at(fs, path);
 	if (sys.lstat(path, &st) < 0) {
 		if (errno == ENOENT && !at)
-			vanished(fs, path);
+			files_vanished(fs, path);
 		return;
 	}
 	id = id_of(&st);

@@ -197,6 +197,8 @@ static void open_failed(struct tree *t, const char *path, int err)
 	if (err == ENOENT || err == ENOTDIR || err == ELOOP) { /* gone, or something else by now */
 		if (n)
 			node_drop(t, n);
+		else if (err == ENOENT)
+			t->hooks.vanished(t->hooks.ctx, path);
 		return;
 	}
 	t->retry = true;

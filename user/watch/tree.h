@@ -25,6 +25,8 @@ struct tree_hooks {
 	/* There may be a file called path (canonical). alias: the symbolic link it was reached by,
 	 * or where that led in its first step; else NULL. */
 	void (*found)(void *ctx, const char *path, const char *alias);
+	/* A directory was gone before it could be looked into. */
+	void (*vanished)(void *ctx, const char *path);
 	/* The name path is gone, or leads to something else. */
 	void (*gone)(void *ctx, const char *path);
 	/* Every name below this directory is gone: it was moved away or its events were lost. */
