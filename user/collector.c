@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "collector_impl.h"
+#include "collector_state.h"
 #include "config.h"
 #include "event/event.h"
 #include "event/event_queue.h"

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "collector_impl.h"
+#include "collector_state.h"
 #include "config.h"
 #include "drain/copy.h"
 #include "drain/join.h"

@@ -15,8 +15,6 @@
 #include "heat/priority.h"
 #include "heat/write_count.h"
 
-struct checkpoint;
-struct checkpoint_entry;
 struct config;
 struct event_queue;
 struct files;
@@ -106,30 +104,6 @@ bool collector_is_held(const struct file *f);
 bool collector_holds(const struct collector *c);
 /* Emits what is begun in such files and will not be continued. */
 void collector_flush_held(struct collector *c, int64_t deadline_ns);
-
-/* collector_state.c: what is saved. Without a state directory each does nothing. */
-/* *ret_loaded is set, and the caller's, when c->resuming is true afterwards. */
-int collector_open_state(struct collector *c, struct checkpoint *ret_loaded);
-/* There is something to save. */
-void collector_changed(struct collector *c, int64_t now_ns);
-/* Brings f->identity up to date, as far as f is open. */
-void collector_identify(struct file *f);
-void collector_save(struct collector *c, int64_t now_ns);
-/* When the next save is due, INT64_MAX when nothing has changed. */
-int64_t collector_save_ns(const struct collector *c, int64_t now_ns);
-void collector_close_state(struct collector *c, bool save);
-
-/* collector_resume.c: where reading goes on */
-int collector_resume_new(struct collector *c, struct checkpoint *loaded); /* takes *loaded over */
-void collector_resume_free(struct collector *c);
-/* f was found: sets its place if its identity is known. */
-void collector_resume_file(struct collector *c, struct file *f);
-void collector_resume_compressed(void *ctx, const char *path); /* ctx: the collector */
-/* The start-up scan is over. */
-void collector_resume_rest(struct collector *c);
-void collector_resume_each_open(const struct collector *c,
-				void (*visit)(void *ctx, const struct checkpoint_entry *e),
-				void *ctx);
 
 /* collector_drain.c: who is read, and how much */
 /* True when there is more to read right now. */

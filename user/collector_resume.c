@@ -31,6 +31,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "collector_impl.h"
+#include "collector_state.h"
 #include "config.h"
 #include "drain/gz.h"
 #include "files/files.h"

@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "collector_impl.h"
+#include "collector_state.h"
 #include "config.h"
 #include "files/files.h"
 

@@ -73,6 +73,21 @@ static struct span *span_for(struct batch *b, struct file *f)
 	return s;
 }
 
+/* Where reading must begin again so that no part of a record is missing: the offset, or where the
+ * first partial record begins that is still open. */
+static uint64_t safe_offset(const struct file *f)
+{
+	uint64_t at = f->offset;
+
+	for (size_t i = 0; i < ARRAY_SIZE(f->chain->joins); i++) {
+		const struct join *j = &f->chain->joins[i];
+
+		if (j->file == f && j->start < at)
+			at = j->start;
+	}
+	return at;
+}
+
 /* j's record is out, or its beginning is gone: its file may be left behind once this batch is. */
 static void leave_origin(struct join *j, struct batch *b, struct file *f)
 {
@@ -82,7 +97,7 @@ static void leave_origin(struct join *j, struct batch *b, struct file *f)
 	if (from != f) {
 		s->count = b->n_records - s->first;
 		s = span_for(b, from);
-		s->end_offset = file_safe_offset(from);
+		s->end_offset = safe_offset(from);
 		span_for(b, f);
 	}
 	from->inflight--; /* never the last: a span of it is in b */
@@ -163,7 +178,7 @@ static void advance(struct file *f, struct batch *b, size_t bytes)
 	f->chain->tally.read_bytes += bytes;
 	f->torn = 0;
 	s->count = b->n_records - s->first;
-	s->end_offset = file_safe_offset(f);
+	s->end_offset = safe_offset(f);
 	s->read_bytes += bytes;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "files/file.h"
+#include "files/files_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>

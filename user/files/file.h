@@ -24,24 +24,11 @@
 #include "base/list.h"
 #include "base/table.h"
 #include "files/chain.h"
+#include "files/identity.h"
 
 struct gz;
 struct source;
 struct stat;
-
-struct file_id {
-	uint64_t dev, ino; /* st_dev and st_ino of the open descriptor */
-};
-
-/* What tells the file from another that has its inode later, and from its own content after a
- * rewrite. Sums are checkpoint_sum's, of the first bytes and of those before the offset. */
-struct file_identity {
-	int64_t btime_ns; /* 0: not known */
-	uint32_t epoch;   /* whose content the sums are of */
-	uint64_t offset;
-	uint32_t head_len, head_sum, mark_len, mark_sum;
-	bool inside; /* the offset is not at the beginning of a line */
-};
 
 struct file {
 	struct table_node by_id, by_path, by_wd;
@@ -122,25 +109,6 @@ static inline bool file_eligible(const struct file *f)
 	       (!list_linked(&f->in_chain) || f->chain->queue.next == &f->in_chain);
 }
 
-/* Where reading must begin again so that no part of a record is missing: the offset, or where the
- * first partial record begins that is still open. */
-static inline uint64_t file_safe_offset(const struct file *f)
-{
-	uint64_t at = f->offset;
-
-	for (size_t i = 0; i < sizeof(f->chain->joins) / sizeof(f->chain->joins[0]); i++) {
-		const struct join *j = &f->chain->joins[i];
-
-		if (j->file == f && j->start < at)
-			at = j->start;
-	}
-	return at;
-}
-
-/* Takes fd, also on failure. f->source's names come from path, else from alias (may be NULL). */
-int file_new(int fd, const struct stat *st, const char *path, const char *alias,
-	     struct file **ret_file);
-void file_free(struct file *f);
 /* fstat(2); while it is closed, by its name: -ESTALE when that leads elsewhere by now. 0 or -errno.
  */
 int file_stat(const struct file *f, struct stat *ret_st);

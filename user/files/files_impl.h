@@ -30,6 +30,10 @@ struct files {
 	struct files_stats stats;
 };
 
+/* Takes fd, also on failure. f->source's names come from path, else from alias (may be NULL). */
+int file_new(int fd, const struct stat *st, const char *path, const char *alias,
+	     struct file **ret_file);
+void file_free(struct file *f);
 /* f's name is gone, or another file's. */
 void files_lose_name(struct files *fs, struct file *f);
 /* Closes f, if it is open. */

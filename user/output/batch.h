@@ -47,7 +47,7 @@ struct span {
 	uint64_t end_offset; /* every byte before it is in this batch, an earlier one, or accounted;
 				0: says nothing */
 	uint64_t read_bytes;
-	uint32_t epoch; /* of the file, see files/file.h */
+	uint32_t epoch;        /* of the file, see files/file.h */
 	uint32_t first, count; /* records[first .. first + count) */
 };
 

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The collector across restarts: what is saved, and where reading goes on. */
+#ifndef COLLECTOR_STATE_H
+#define COLLECTOR_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct checkpoint;
+struct checkpoint_entry;
+struct collector;
+struct file;
+
+/* collector_state.c: what is saved. Without a state directory each does nothing. */
+/* *ret_loaded is set, and the caller's, when c->resuming is true afterwards. */
+int collector_open_state(struct collector *c, struct checkpoint *ret_loaded);
+/* There is something to save. */
+void collector_changed(struct collector *c, int64_t now_ns);
+/* Brings f->identity up to date, as far as f is open. */
+void collector_identify(struct file *f);
+void collector_save(struct collector *c, int64_t now_ns);
+/* When the next save is due, INT64_MAX when nothing has changed. */
+int64_t collector_save_ns(const struct collector *c, int64_t now_ns);
+void collector_close_state(struct collector *c, bool save);
+
+/* collector_resume.c: where reading goes on */
+int collector_resume_new(struct collector *c, struct checkpoint *loaded); /* takes *loaded over */
+void collector_resume_free(struct collector *c);
+/* f was found: sets its place if its identity is known. */
+void collector_resume_file(struct collector *c, struct file *f);
+void collector_resume_compressed(void *ctx, const char *path); /* ctx: the collector */
+/* The start-up scan is over. */
+void collector_resume_rest(struct collector *c);
+void collector_resume_each_open(const struct collector *c,
+				void (*visit)(void *ctx, const struct checkpoint_entry *e),
+				void *ctx);
+
+#endif

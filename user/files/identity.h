@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plain data: what tells one file from another, while it is open and across restarts. */
+#ifndef FILES_IDENTITY_H
+#define FILES_IDENTITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct file_id {
+	uint64_t dev, ino; /* st_dev and st_ino of the open descriptor */
+};
+
+/* What tells the file from another that has its inode later, and from its own content after a
+ * rewrite. Sums are checkpoint_sum's, of the first bytes and of those before the offset. */
+struct file_identity {
+	int64_t btime_ns; /* 0: not known */
+	uint32_t epoch;   /* whose content the sums are of */
+	uint64_t offset;
+	uint32_t head_len, head_sum, mark_len, mark_sum;
+	bool inside; /* the offset is not at the beginning of a line */
+};
+
+#endif
