@@ -17,7 +17,8 @@ from lib.collector import Collector  # noqa: E402
 
 suite = tap.Suite("rotation_conmon", timeout=tool.scaled(600, 60))
 BOTH = ("auto", "off")
-SECONDS = tool.scaled(30, 3)
+MISSED = ("vanished", "rotated_away")
+SECONDS = tool.scaled(30, 2)
 
 
 def needs_conmon(t):
@@ -33,43 +34,56 @@ def start(t, root, ident, count, *args, size_max, number=0):
     return conmon.Conmon(t.dir, ident, log, command, size_max=size_max), log
 
 
-def replaced(t, writers, size_max, reader_args=(), replacements=0):
-    """writers: {id: arguments of writer.c}. Everything is delivered and nothing counted as lost."""
+def replaced(t, writers, size_max, reader_args=()):
+    """writers: {id: arguments of writer.c}. Everything is delivered; on a machine so busy that a file came and went
+    before the collector had its turn, that file is missing as a whole and counted."""
     needs_conmon(t)
-    root, wanted, running = t.mkdir("pods"), {}, []
+    root, running = t.mkdir("pods"), {}
     reader = fast.Reader(t, *reader_args)
     with Collector(t, "-r", root, "--state", "none", out=reader.stdin) as c:
         fast.ready(c, root)
         for n, (ident, (count, *args)) in enumerate(writers.items()):
-            running.append(start(t, root, ident, count, *args, size_max=size_max, number=n))
-            wanted.update({(ident, "o"): count, (ident, "e"): count})
-        for m, _ in running:
-            m.wait(10 * SECONDS)
-        reader.finish(c, wanted)
-        account.nothing_lost(c, *(log for _, log in running))
-        rotations = [account.account(c, log).rotations for _, log in running]
-    t.note(f"{sum(wanted.values())} lines, replaced {rotations} times")
-    t.check(min(rotations) >= replacements, f"replaced only {rotations} times, wanted {replacements} at least")
+            running[ident] = start(t, root, ident, count, *args, size_max=size_max, number=n)
+        for m, _ in running.values():
+            m.wait(20 * SECONDS)
+        wanted = 2 * sum(count for count, *_ in writers.values())
+        proc.wait_until(lambda: reader.lines() >= wanted, tool.scaled(60, 5), step=0.1)
+        c.stop(timeout=30)
+    reader.result()
+    t.equal([key for key, counts in reader.counts.items() if counts[2:] != (0, 0)], [], "streams with repeats, or out of order")
+    counted = 0
+    for ident, (_, log) in running.items():
+        a, count = account.account(c, log), writers[ident][0]
+        missing = 2 * count - sum(reader.counts.get((ident, s), (0,))[0] for s in "oe")
+        counted += a.events(*MISSED)
+        t.note(f"{ident}: {2 * count} lines, missing {missing}; account: {a}")
+        t.equal(bool(a.events(*MISSED)), bool(missing), f"files counted, and lines missing, of {ident}")
+        t.check(missing < count, f"{missing} lines of {2 * count} of {ident} are missing")
+        t.equal((a.pending, a.read - a.delivered), (0, 0), f"pending, and read but not delivered, of {ident}")
+        t.check(a.rotations + a.events(*MISSED) >= 2 * SECONDS, f"replaced only {a.rotations} times")
+    # A line that lost its P or its F with a missing file is delivered as what is left of it.
+    most = 4 * counted
+    t.check(reader.total[2] <= most and reader.total[3] <= most, f"torn {reader.total[2]}, foreign {reader.total[3]}")
+    return counted
 
 
-@suite.case(bpf=BOTH, timeout=10 * SECONDS)
+@suite.case(bpf=BOTH, timeout=20 * SECONDS)
 def many_times_a_second(t):
     """Three containers, each replaces its file about ten times a second; now and then a line of several pieces."""
-    args = (3000 * SECONDS, "-r", 3000, "-L", "200:40000")
-    replaced(t, {f"c{n}.0": args for n in range(3)}, 200_000, replacements=4 * SECONDS)
+    replaced(t, {f"c{n}.0": (3000 * SECONDS, "-r", 3000, "-L", "200:40000") for n in range(3)}, 200_000)
 
 
-@suite.case(bpf=BOTH, timeout=10 * SECONDS)
+@suite.case(bpf=BOTH, timeout=20 * SECONDS)
 def full_load(t):
     """As fast as conmon takes it, a file of 2 MB after the other."""
-    replaced(t, {"c0.0": (120000 * SECONDS, "-L", "500:40000")}, 2_000_000, replacements=4 * SECONDS)
+    replaced(t, {"c0.0": (100000 * SECONDS, "-L", "500:40000")}, 2_000_000)
 
 
-@suite.case(bpf=BOTH, timeout=10 * SECONDS)
+@suite.case(bpf=BOTH, timeout=20 * SECONDS)
 def while_the_reader_stalls(t):
     """Nobody reads for seconds while the file is replaced: all of them are held, and delivered afterwards."""
-    args = (5000 * SECONDS, "-r", 5000, "-L", "200:40000")
-    replaced(t, {"c0.0": args}, 500_000, reader_args=("-p", str(SECONDS + 1)), replacements=2 * SECONDS)
+    counted = replaced(t, {"c0.0": (5000 * SECONDS, "-r", 5000, "-L", "200:40000")}, 500_000, ("-p", str(SECONDS + 1)))
+    t.equal(counted, 0, "files counted")
 
 
 @suite.case(bpf=BOTH, timeout=10 * SECONDS)
@@ -83,7 +97,7 @@ def while_the_collector_is_stopped(t):
         c.ready(root)
         m, log = start(t, root, "c0.0", count, "-r", rate, size_max=300_000)
         unseen = set()
-        for _ in range(2 * SECONDS - 1):
+        for _ in range(2 * SECONDS):
             time.sleep(0.25)
             proc.kill(c.pid, signal.SIGSTOP)
             unseen |= inodes_that_come_and_go(log, 0.25)
@@ -91,15 +105,18 @@ def while_the_collector_is_stopped(t):
         m.wait(10 * SECONDS)
         c.wait_quiet()
         c.stop()
-        problems = [p for p in j.add_records(c.records()).problems() if ": lost " not in p]
+        problems = j.add_records(c.records()).problems()
+        problems = [p for p in problems if ": lost " not in p and not p.startswith("torn ")]
         if problems:
             t.fail(*problems)
         a = account.account(c, log)
         runs = {s: len(j.track("c0.0", s).lost()) for s in "oe"}
         t.note(f"{len(unseen)} files came and went unseen; runs of missing lines {runs}; account: {a}")
         t.check(unseen and max(runs.values()), "no file came and went: the case has shown nothing")
-        t.check(a.events("vanished", "rotated_away") >= len(unseen), f"{len(unseen)} files at least vanished: {a}")
-        t.equal(a.delivered + a.pending, a.read, "delivered + pending, of what was read")
+        t.check(a.events(*MISSED) >= len(unseen), f"{len(unseen)} files at least vanished: {a}")
+        t.equal((a.pending, a.read - a.delivered), (0, 0), "pending, and read but not delivered")
+        glued = [m for m in j.torn if m.count("c0.0 ") > 1]
+        t.equal(glued, [], "lines made of pieces of two")
 
 
 def inodes_that_come_and_go(log, seconds):

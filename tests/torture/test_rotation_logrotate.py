@@ -17,7 +17,7 @@ from lib.collector import Collector  # noqa: E402
 suite = tap.Suite("rotation_logrotate", timeout=tool.scaled(900, 80))
 BOTH = ("auto", "off")
 IDENT = "app.0"
-SECONDS = tool.scaled(30, 3)
+SECONDS = tool.scaled(30, 2)
 RATE = 15000  # of each stream: with its judge and logrotate about what two cores do
 
 
@@ -49,7 +49,7 @@ def exact(t, directives, each=0.1, before="", after="kill -HUP {pid}", rate=RATE
                                       after=after.format(pid=writer.pid))
         rotations = rotate_on(rotator, each)
         wanted = writer.stop()
-        reader.finish(c, wanted, timeout=10)
+        reader.finish(c, wanted, tool.scaled(60, 10))
         account.nothing_lost(c, log)
         a = account.account(c, log)
     t.note(f"{sum(wanted.values())} lines, {rotations} rotations")
@@ -131,7 +131,6 @@ def copytruncate_counted(t, directives):
         t.check(a.lost <= missing, f"counted {a.lost} bytes lost, missing are {missing}")
     else:
         t.equal(a.lost, missing, "bytes lost, and missing")
-    if missing:
         t.check(a.events("truncated") >= runs, f"{a.events('truncated')} times truncated for {runs} runs")
 
 

@@ -2,6 +2,7 @@
 """judge.c as the reader of a collector's output: exact as lib/judge.py, and faster than the collector."""
 import os
 import subprocess
+import time
 
 from . import proc, tap, tool
 
@@ -10,7 +11,8 @@ def ready(c, root, timeout=20):
     """As Collector.ready(), for one whose output is not read by the test: it holds a file of the test's own open."""
     path = os.path.realpath(os.path.join(root, "ready.log"))
     open(path, "ab").close()
-    if not proc.wait_until(lambda: path in proc.open_paths(c.pid), timeout):
+    proc.wait_until(lambda: c.process.poll() is not None or path in proc.open_paths(c.pid), timeout)
+    if c.process.poll() is not None or path not in proc.open_paths(c.pid):
         raise tap.Failure(f"does not follow {root} within {timeout} s, exit {c.process.poll()}")
     return c
 
@@ -31,6 +33,15 @@ class Reader:
         with open(self.log, "rb") as f:
             words = [w for w in f.read().split(b"\n") if w.startswith(b"lines ")]
         return int(words[-1].split()[1]) if words else 0
+
+    def wait_quiet(self, quiet, timeout=60):
+        """Until nothing has come for a while."""
+        end_at = time.monotonic() + timeout
+        seen, since = -1, time.monotonic()
+        while time.monotonic() - since < quiet and time.monotonic() < end_at:
+            if self.lines() != seen:
+                seen, since = self.lines(), time.monotonic()
+            time.sleep(0.05)
 
     def finish(self, c, wanted, timeout=60):
         """Waits for the lines of wanted {(id, stream): how many}, ends the collector, demands that they were exact."""
