@@ -44,7 +44,7 @@ def killed(c):
 
 def read_nothing_more(t, root, *args):
     """A run in which nothing is left to deliver."""
-    t.equal(run(t, root, 0, *args, settle=0.8).messages(), [], "messages of a run that has nothing to read")
+    t.equal(run(t, root, 0, *args, settle=0.5).messages(), [], "messages of a run that has nothing to read")
 
 
 # What was said

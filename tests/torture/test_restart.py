@@ -270,4 +270,4 @@ def a_crash_loop_gets_ahead(t):
 
 
 if __name__ == "__main__":
-    lanes.run(suite, 3)
+    lanes.run(suite, 4)

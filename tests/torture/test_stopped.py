@@ -816,4 +816,4 @@ def without_a_state_directory_what_is_pending_is_delivered(t):
 
 
 if __name__ == "__main__":
-    lanes.run(suite)
+    lanes.run(suite, 6)
