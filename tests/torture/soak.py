@@ -40,14 +40,16 @@ samples = []  # [(seconds, {name: value})] of the long run
 class Pods:
     def __init__(self, root, result):
         self.root, self.result, self.next = root, result, 0
-        self.live, self.kept, self.leaving = [], [], []  # [[ident, log, seq]], [(when, path)], [(when, pod's directory)]
+        self.live = []  # [[ident, log, number of the next line]]
+        self.kept, self.leaving = [], []  # [(when, rotated file)], [(when, a pod's directory)]
         for _ in range(FILES):
             self.add()
 
     def add(self):
         name, number = f"c{self.next}", self.next
         self.next += 1
-        self.live.append([name + ".0", tree.Pod(self.root, name=f"pod-{number}", number=number).log(name), 0])
+        log = tree.Pod(self.root, name=f"pod-{number}", number=number).log(name)
+        self.live.append([name + ".0", log, 0])
         self.write(self.live[-1], 1)
 
     def write(self, pod, count):
@@ -60,8 +62,8 @@ class Pods:
         os.rename(pod[1], target)
         self.kept.append((now, target))
         if number % 2:
-            before = [i for i, (_, path) in enumerate(self.kept[:-1]) if not path.endswith(".gz") and path.startswith(pod[1])]
-            for i in before[-1:]:
+            mine = [i for i, (_, path) in enumerate(self.kept[:-1]) if path.startswith(pod[1] + ".")]
+            for i in [i for i in mine if not self.kept[i][1].endswith(".gz")][-1:]:
                 self.kept[i] = self.kept[i][0], runs.compress(self.kept[i][1])
 
     def leave(self, pod, now):

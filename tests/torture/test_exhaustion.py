@@ -276,7 +276,7 @@ def pods_that_live_50_ms(t):
     losses = runs.losses(c)
     said = losses.get("vanished", (0, 0))[1] + losses.get("rotated_away", (0, 0))[1]
     gone = re.search(r"(\d+)\s+vanished", text)
-    t.note(f"{delivered} of {count} delivered, {half} of them not whole; lost {losses}; SIGUSR1 says {gone and gone[0]}")
+    t.note(f"{delivered} of {count} delivered, {half} in part; lost {losses}; SIGUSR1 says {gone and gone[0]}")
     problems = j.problems()
     if problems:
         t.fail(f"{half} files came in part", *problems[:8])
@@ -372,7 +372,8 @@ def a_provoked_file_never_goes_silent(t):
         wanted = {(w[0], w[1]): int(w[2]) for w in map(str.split, out.decode().splitlines())}
         reader.finish(c, wanted, timeout=5)
     most = reader.latency_ms[3]
-    t.note(f"{sum(wanted.values())} lines; latency ms median/p90/p99/most: " + " ".join(f"{x:.1f}" for x in reader.latency_ms))
+    t.note(f"{sum(wanted.values())} lines; latency ms median/p90/p99/most: "
+           + " ".join(f"{x:.1f}" for x in reader.latency_ms))
     t.check(most < 2000, f"a file was silent for {most:.0f} ms")
 
 
