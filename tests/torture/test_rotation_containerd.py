@@ -49,6 +49,7 @@ def rotated(t, writers, late=None, compress=True, keep=5, each=EACH):
             r.stop()
         reader.finish(c, wanted, tool.scaled(60, 10))
         account.nothing_lost(c, *(r.log for r in rotators))
+        t.equal(sum(account.account(c, r.log).lines for r in rotators), sum(wanted.values()), "lines in the accounts of these logs")
     for r in rotators:
         t.note(f"{r.rotations} rotations in {seconds:.1f} s, {r.compressed} compressed, {r.deleted} deleted, "
                f"within a line of stdout {r.cut['stdout']}, of stderr {r.cut['stderr']}")

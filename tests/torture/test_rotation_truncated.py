@@ -212,11 +212,12 @@ def a_hole_that_grows_unseen(t):
 def holes_under_load(t):
     """A writer that neither appends nor pauses, truncated by somebody else: nothing torn, repeated or out of order."""
     log, c = follow(t, flags=NO_APPEND)
-    stop = threading.Event()
+    stop, cuts = threading.Event(), [0]
 
     def truncate():
         while not stop.wait(0.05):
             os.truncate(log.path, 0)
+            cuts[0] += 1
 
     with c:
         thread = threading.Thread(target=truncate)
@@ -239,8 +240,9 @@ def holes_under_load(t):
         a = account.account(c, log.path)
         t.note(f"{log.total()} lines, missing {len(missing)}, {log.bytes_of(missing)} bytes; account: {a}")
         t.check(not last & missing, "lines after the last truncation are missing")
-        if t.bpf != "off":
-            t.check(a.lost >= log.bytes_of(missing), f"{a.lost} bytes lost, {log.bytes_of(missing)} are missing")
+        if t.bpf != "off":  # a hole ends within a block: its NULs are known to a block
+            off = abs(a.lost - log.bytes_of(missing))
+            t.check(off <= 8192 * cuts[0], f"{a.lost} bytes lost, {log.bytes_of(missing)} are missing")
 
 
 lanes.run(suite, tool.scaled(1, 3))
