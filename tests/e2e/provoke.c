@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * provoke -t SECONDS -q QUIET_US [-s SEED] FILE..
+ * provoke -t SECONDS -q QUIET_US [-S SILENCE_MS] [-s SEED] FILE..
  *
  * Writes tiny lines into files, one write each, so that a collector which watches a file with
  * one-shot watches has to re-arm while it is being written: bursts in a tight loop, and between
  * them pauses of about the time QUIET_US after which the collector takes a file to be quiet, a
  * little shorter, a little longer. Each file is in its own phase. About one burst in 500 is long.
+ *
+ * What is missed between two bursts comes with the next one, which would hide it. So with -S a file
+ * gets one line, after about QUIET_US a second one, which races with the arming, and then nothing
+ * for SILENCE_MS to twice that: nothing but the watch can tell of the second line.
  *
  * The messages are those of writer.c without a payload to speak of, ID being fN.0 for the Nth file
  * and the stream o. At the end it prints "ID STREAM COUNT" per file: what was written.
@@ -20,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FILES_MAX  64
+#define FILES_MAX  4096
 #define NS_PER_S   1000000000ull
 #define BURST_MAX  48
 #define LONG_BURST 20000
@@ -98,6 +102,17 @@ static uint64_t pause_ns(uint64_t quiet_ns)
 	return random_below(2 * quiet_ns + 1);
 }
 
+/* The second line comes when arming is due: quiet time, a tick or two, and the time to notice. */
+static void race(struct target *t, unsigned id, uint64_t quiet_ns, uint64_t silence_ns)
+{
+	line_write(t, id);
+	t->due_ns = clock_ns(CLOCK_MONOTONIC);
+	if (t->seq % 2)
+		t->due_ns += quiet_ns / 2 + random_below(quiet_ns * 7 / 2);
+	else
+		t->due_ns += silence_ns + random_below(silence_ns);
+}
+
 static void burst(struct target *t, unsigned id, uint64_t quiet_ns)
 {
 	uint64_t lines = random_below(LONG_EVERY) ? 1 + random_below(BURST_MAX) : LONG_BURST;
@@ -127,18 +142,20 @@ static void wait_until(uint64_t due_ns)
 
 int main(int argc, char **argv)
 {
-	struct target targets[FILES_MAX] = {0};
-	uint64_t end_ns, quiet_ns = 1000000;
+	static struct target targets[FILES_MAX];
+	uint64_t end_ns, quiet_ns = 1000000, silence_ns = 0;
 	double seconds = 1;
 	unsigned n;
 	int c;
 
 	random_state = clock_ns(CLOCK_REALTIME) | 1;
-	while ((c = getopt(argc, argv, "t:q:s:")) != -1) {
+	while ((c = getopt(argc, argv, "t:q:s:S:")) != -1) {
 		if (c == 't')
 			seconds = strtod(optarg, NULL);
 		else if (c == 'q')
 			quiet_ns = strtoull(optarg, NULL, 10) * 1000;
+		else if (c == 'S')
+			silence_ns = strtoull(optarg, NULL, 10) * 1000000;
 		else if (c == 's')
 			random_state = strtoull(optarg, NULL, 10) * 2 + 1;
 		else
@@ -152,13 +169,18 @@ int main(int argc, char **argv)
 		targets[i].fd = open(argv[optind + (int)i], O_WRONLY | O_CREAT | O_APPEND, 0640);
 		if (targets[i].fd < 0)
 			die(argv[optind + (int)i]);
+		if (silence_ns) /* all phases at once */
+			targets[i].due_ns = clock_ns(CLOCK_MONOTONIC) + random_below(silence_ns);
 	}
 	end_ns = clock_ns(CLOCK_MONOTONIC) + (uint64_t)(seconds * (double)NS_PER_S);
 	while (clock_ns(CLOCK_MONOTONIC) < end_ns) {
 		struct target *t = first_due(targets, n);
 
 		wait_until(t->due_ns);
-		burst(t, (unsigned)(t - targets), quiet_ns);
+		if (silence_ns)
+			race(t, (unsigned)(t - targets), quiet_ns, silence_ns);
+		else
+			burst(t, (unsigned)(t - targets), quiet_ns);
 	}
 	for (unsigned i = 0; i < n; i++)
 		printf("f%u.0 o %llu\n", i, (unsigned long long)targets[i].seq);
