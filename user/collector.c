@@ -170,9 +170,6 @@ static int open_rooms(struct collector *c)
 	if ((r = open_signals(c)) < 0 || (r = event_queue_new(&events, &c->queue)) < 0 ||
 	    (r = watch_new(c->queue, &c->watch)) < 0 || (r = files_new(&file_hooks, &c->files)) < 0)
 		return log_err(r, "start: %s", strerror(-r));
-	r = open_state(c);
-	if (r < 0)
-		return r;
 	r = tree_new(c->watch, cfg->roots.items, cfg->roots.n, cfg->link_roots.items,
 		     cfg->link_roots.n, &tree_hooks, &c->tree);
 	if (r < 0)
@@ -185,6 +182,9 @@ static int open_rooms(struct collector *c)
 		return log_err(r, "bpf: %s", strerror(-r));
 	c->reader.counts = c->counts;
 	exclude_own(c);
+	r = open_state(c); /* last: nobody is told of it who must start again anyway */
+	if (r < 0)
+		return r;
 	files_open_max(c->files, spare_descriptors());
 	return 0;
 }

@@ -132,7 +132,7 @@ static void collect_claims(struct collector *c)
 		struct file *f = container_of(l, struct file, in_hot);
 
 		if (!file_dirty(f) || !file_eligible(f) || is_lost(f) ||
-		    (f->gz && inflating++ >= INFLATING_MAX) ||
+		    (f->compressed && inflating++ >= INFLATING_MAX) ||
 		    (c->ending && !collector_is_held(f) && !is_held(f->chain)))
 			continue;
 		if (!claims_room(c))

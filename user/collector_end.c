@@ -110,8 +110,8 @@ static bool emit_tail(struct collector *c, struct file *f, bool torn, bool joins
 /* A .gz is at its end when its trailer says so, or when nobody goes on with it. */
 static void close_gz(struct collector *c, struct file *f, int64_t now_ns)
 {
-	enum gz_state state = gz_state(f->gz);
-	uint64_t missing = gz_lost(f->gz), had = gz_inflated(f->gz);
+	enum gz_state state = f->gz ? gz_state(f->gz) : GZ_MORE;
+	uint64_t missing = f->gz ? gz_lost(f->gz) : 0, had = f->gz ? gz_inflated(f->gz) : 0;
 	bool joins = last_of_chain(f) && chain_joins_pending(f->chain);
 	struct stat st;
 
@@ -150,7 +150,7 @@ void collector_close_displaced(struct collector *c, struct file *f, int64_t now_
 		return; /* its predecessor first */
 	if (files_open(c->files, f) < 0)
 		return;
-	if (f->gz) {
+	if (f->compressed) {
 		close_gz(c, f, now_ns);
 		return;
 	}

@@ -41,7 +41,7 @@ static void opened(void *ctx, struct file *f)
 	r = encode_source(f->source);
 	if (r < 0)
 		log_err(r, "%s: %s, its records have no names", f->path, strerror(-r));
-	if (!f->gz && write_count_add(c->counts, f->fd, &slot) == 0)
+	if (!f->compressed && write_count_add(c->counts, f->fd, &slot) == 0)
 		f->slot = slot;
 	heat_look_size(f, now); /* after the counter, so that nothing falls between */
 	if (f->slot >= 0) {

@@ -136,7 +136,7 @@ void collector_resume_free(struct collector *c)
 	free(r);
 }
 
-static bool holds(const struct file *f, uint64_t offset, uint32_t len, uint32_t sum)
+static bool holds(struct file *f, uint64_t offset, uint32_t len, uint32_t sum)
 {
 	char bytes[CHECKPOINT_HEAD_MAX];
 
@@ -145,11 +145,11 @@ static bool holds(const struct file *f, uint64_t offset, uint32_t len, uint32_t 
 }
 
 /* A .gz that cannot be inflated (or is not written) up to the offset holds nothing else either. */
-static bool holds_content(const struct file *f, const struct checkpoint_entry *e)
+static bool holds_content(struct file *f, const struct checkpoint_entry *e)
 {
 	struct stat st;
 
-	if (!f->gz && (sys.fstat(f->fd, &st) < 0 || (uint64_t)st.st_size < e->offset))
+	if (!f->compressed && (sys.fstat(f->fd, &st) < 0 || (uint64_t)st.st_size < e->offset))
 		return false;
 	if (!holds(f, 0, e->head_len, e->head_sum))
 		return false;
@@ -172,6 +172,7 @@ static void go_on(struct resume *r, struct wanted *w, struct file *f)
 		f->mark_len = (uint32_t)n;
 	f->identity.head_len = e->head_len;
 	f->identity.head_sum = e->head_sum;
+	gz_free(take_ptr(f->gz)); /* it may wait long for its turn, and its window is large */
 }
 
 void collector_resume_file(struct collector *c, struct file *f)
@@ -180,7 +181,7 @@ void collector_resume_file(struct collector *c, struct file *f)
 	struct wanted key = {.key = {f->id.ino, f->identity.btime_ns}}, *w;
 	struct table_node *n = r ? table_get(&r->by_inode, &key.key, sizeof(key.key)) : NULL;
 
-	if (f->gz || f->offset)
+	if (f->compressed || f->offset)
 		return;
 	for (w = n ? container_of(n, struct wanted, by_inode) : NULL; w; w = w->same_inode) {
 		const struct checkpoint_entry *e = w->e;
@@ -216,10 +217,10 @@ static struct wanted *of_log(const struct resume *r, const char *path)
 
 /* The entry whose content a file that nobody knew holds. A plain one can only be the copy of a file
  * that was then rewritten; else two files that begin alike would be taken for one. */
-static struct wanted *by_content(const struct resume *r, const struct file *f, const char *path)
+static struct wanted *by_content(const struct resume *r, struct file *f, const char *path)
 {
 	for (struct wanted *w = of_log(r, path); w; w = w->same_log)
-		if (((w->fate == FATE_OPEN && f->gz) || w->fate == FATE_REWRITTEN) &&
+		if (((w->fate == FATE_OPEN && f->compressed) || w->fate == FATE_REWRITTEN) &&
 		    !(w->e->flags & CHECKPOINT_GZ) && w->e->head_len >= HEAD_TELLS &&
 		    holds_content(f, w->e))
 			return w;
@@ -231,7 +232,7 @@ static void resume_stranger(void *ctx, struct file *f)
 	struct resume *r = ((struct collector *)ctx)->resume;
 	struct wanted *w;
 
-	if (f->resumed || f->offset || f->gz || !f->path)
+	if (f->resumed || f->offset || f->compressed || !f->path)
 		return;
 	w = by_content(r, f, f->path);
 	if (w)
@@ -243,8 +244,8 @@ static void resume_stranger(void *ctx, struct file *f)
 }
 
 /* Is the compressed file, of which nothing is wanted, nevertheless to be read? */
-static bool is_new(const struct resume *r, const struct file *probe, const char *path,
-		   const char *stem, int64_t born_ns)
+static bool is_new(const struct resume *r, struct file *probe, const char *path, const char *stem,
+		   int64_t born_ns)
 {
 	struct stat st;
 
@@ -272,7 +273,7 @@ static void resume_gz(struct collector *c, const char *path)
 {
 	struct resume *r = c->resume;
 	_cleanup_fd_ int fd = sys.open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	struct file probe = {.fd = -1}, *f;
+	struct file probe = {.fd = fd, .compressed = true}, *f;
 	char stem[PATH_MAX];
 	struct wanted *w;
 	int64_t btime = 0;
@@ -280,7 +281,7 @@ static void resume_gz(struct collector *c, const char *path)
 
 	snprintf(stem, sizeof(stem), "%.*s", (int)(strlen(path) - 3), path);
 	if (fd < 0 || sys.fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    sys.birth(fd, "", &btime) < 0 || gz_new(fd, &probe.gz) < 0)
+	    sys.birth(fd, "", &btime) < 0)
 		return;
 	w = by_gz_identity(r, &st, btime);
 	if (!w)
@@ -290,14 +291,12 @@ static void resume_gz(struct collector *c, const char *path)
 	if (w && w->e->flags & CHECKPOINT_DONE) {
 		w->fate = FATE_FOUND;
 	} else if (w || is_new(r, &probe, path, stem, btime)) {
-		if (files_add_gz(c->files, path, take_fd(fd), take_ptr(probe.gz), &f) < 0)
-			return;
-		if (w) {
+		if (files_add_gz(c->files, path, take_fd(fd), &f) < 0)
+			f = NULL;
+		if (f && w)
 			go_on(r, w, f);
-			r->inside_gz++;
-		} else {
-			r->new_gz++;
-		}
+		r->inside_gz += f && w;
+		r->new_gz += f && !w;
 	}
 	gz_free(probe.gz);
 }

@@ -65,7 +65,9 @@ void collector_identify(struct file *f)
 	char bytes[CHECKPOINT_HEAD_MAX];
 	ssize_t n;
 
-	if (f->fd < 0 || f->gz)
+	if (f->compressed)
+		id->offset = f->acked; /* its inode says it all */
+	if (f->fd < 0 || f->compressed)
 		return;
 	if (other || (id->head_len < CHECKPOINT_HEAD_MAX && id->head_len < f->size)) {
 		n = reader_pread(f, bytes, sizeof(bytes), 0);
@@ -108,13 +110,13 @@ static void save_file(void *ctx, struct file *f)
 
 	if (!f->released)
 		collector_identify(f);
-	e.offset = f->gz && !f->released ? f->acked : id->offset;
+	e.offset = id->offset;
 	e.size = MAX(f->size, e.offset);
 	e.head_len = id->head_len;
 	e.head_sum = id->head_sum;
 	e.mark_len = id->mark_len;
 	e.mark_sum = id->mark_sum;
-	e.flags = f->gz ? CHECKPOINT_GZ : 0;
+	e.flags = f->compressed ? CHECKPOINT_GZ : 0;
 	/* Only a line that was cut is left at such a place, or the last one of a file. */
 	if (f->acked == f->offset ? f->skip_line || f->sync_line : id->inside)
 		e.flags |= CHECKPOINT_SKIP;

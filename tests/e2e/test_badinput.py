@@ -437,6 +437,7 @@ def terminated_while_lines_flow(t):
             for k in range(40):
                 wanted += tree.write_lines(log, "x", 500, first=500 * k)
                 if k == 30:
+                    c.wait_lines(1)
                     proc.kill(c.pid, sig)
             c.wait_exit(0, 5)
             got = c.messages()

@@ -82,7 +82,8 @@ static int state_lock(struct state *s, bool required)
 		return log_err(
 			r, "state %s: in use by another hotdrain%s; name another one with --state",
 			s->dir.path, who_holds(pid, who));
-	if (!required && (missing || error_is_users(r)))
+	if (!required &&
+	    (missing || error_is_users(r) || r == -EACCES || r == -EPERM || r == -EROFS))
 		return r;
 	if (error_is_users(r))
 		return log_err(r, "state %s: %s%s", s->dir.path, missing ? "cannot be made: " : "",

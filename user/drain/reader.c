@@ -41,10 +41,12 @@ static size_t physical_max(const struct reader *r)
 	return LINE_HEADROOM + r->line_max;
 }
 
-ssize_t reader_pread(const struct file *f, void *to, size_t n, uint64_t offset)
+ssize_t reader_pread(struct file *f, void *to, size_t n, uint64_t offset)
 {
 	ssize_t got;
 
+	if (f->compressed && !f->gz && gz_new(f->fd, &f->gz) < 0)
+		return -ENOMEM;
 	if (f->gz)
 		return gz_pread(f->gz, to, n, offset);
 	do
@@ -385,7 +387,8 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 	if (n == 0) {
 		struct stat st;
 
-		if (!f->gz && sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < f->offset)
+		if (!f->compressed && sys.fstat(f->fd, &st) == 0 &&
+		    (uint64_t)st.st_size < f->offset)
 			return start_over(r, f, ret_outcome);
 		at_end(f, 0, ret_outcome);
 		return 0;

@@ -41,7 +41,7 @@ enum read_outcome {
 };
 
 /* As pread(2) on f's content, inflated if it is compressed; -errno. */
-ssize_t reader_pread(const struct file *f, void *to, size_t n, uint64_t offset);
+ssize_t reader_pread(struct file *f, void *to, size_t n, uint64_t offset);
 
 /*
  * Reads about grant bytes of f into b. Updates offset, torn, mark and size of f and its chain's

@@ -82,7 +82,7 @@ bool truncation_before_read(const struct file *f, const struct write_count *coun
 	struct write_total total;
 	struct stat st;
 
-	if (f->offset || f->gz)
+	if (f->offset || f->compressed)
 		return false;
 	if (!has_counter(f, counts))
 		return sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < f->sure;

@@ -107,7 +107,7 @@ static bool older(const struct file *o, const struct file *f, const struct stat 
 	struct stat other;
 	int64_t difference;
 
-	if (names && (o->gz || f->gz))
+	if (names && (o->compressed || f->compressed))
 		return names < 0;
 	if (file_stat(o, &other) < 0)
 		return false;

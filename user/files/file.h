@@ -38,9 +38,10 @@ struct file {
 	struct source *source;
 	struct file_id id;
 	struct file_identity identity; /* as of when it was last asked for */
-	struct gz *gz;    /* compressed: offset, size and marks are of its content; else NULL */
-	int fd, wd, slot; /* wd: the armed one-shot watch, slot: the write counter; -1 for none. fd
-			     -1: closed for want of descriptors, reopened by its name when needed */
+	bool compressed;               /* offset, size and marks are of its content */
+	struct gz *gz;                 /* while it is being inflated, else NULL */
+	int fd, wd, slot; /* the armed watch, the write counter; -1: none. fd -1: closed for want of
+			     descriptors, reopened by its name when needed */
 	char *path;       /* the name it has now; NULL: none that we know */
 
 	bool displaced, unlinked;
@@ -53,7 +54,6 @@ struct file {
 	unsigned inflight; /* spans of this file that the sinks hold, and joins begun in it */
 	int64_t displaced_ns;
 
-	/* drain */
 	uint64_t offset;   /* the next byte to read */
 	uint64_t acked;    /* every sink has acknowledged the bytes before it: resumed here */
 	uint32_t epoch;    /* truncations: a span of an earlier one says nothing of this content */

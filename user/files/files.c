@@ -132,7 +132,7 @@ void files_settle_copy(struct files *fs, struct file *f, bool resumed)
 
 bool file_leaves(const struct file *f)
 {
-	return f->unlinked || f->gz ||
+	return f->unlinked || f->compressed ||
 	       (!f->path && f->sought && clock_now_ns() - f->displaced_ns > FILES_NAMELESS_NS);
 }
 

@@ -15,7 +15,6 @@
 #include "files/file.h"
 
 struct files;
-struct gz;
 
 struct files_hooks {
 	void *ctx;
@@ -55,9 +54,8 @@ int files_exclude(struct files *fs, struct file_id id);
 void files_exclude_uid(struct files *fs, const char *uid);
 
 void files_found(struct files *fs, const char *path, const char *alias);
-/* A compressed generation that is to be read: gz is taken over, fd too, also on failure. f->offset
- * may be set on success. */
-int files_add_gz(struct files *fs, const char *path, int fd, struct gz *gz, struct file **ret_file);
+/* A compressed generation that is to be read. Takes fd, also on failure. */
+int files_add_gz(struct files *fs, const char *path, int fd, struct file **ret_file);
 /* The file known by this name. */
 struct file *files_at(const struct files *fs, const char *path);
 /* The chain called key, len bytes; NULL: there is none. */

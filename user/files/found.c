@@ -17,7 +17,6 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
-#include "drain/gz.h"
 #include "files/chain.h"
 #include "files/files_impl.h"
 #include "files/pod_path.h"
@@ -183,7 +182,7 @@ static int add_new(struct files *fs, const char *path, const char *alias, int fd
 	return 0;
 }
 
-int files_add_gz(struct files *fs, const char *path, int fd, struct gz *gz, struct file **ret_file)
+int files_add_gz(struct files *fs, const char *path, int fd, struct file **ret_file)
 {
 	char stem[PATH_MAX];
 	struct file *f;
@@ -194,11 +193,9 @@ int files_add_gz(struct files *fs, const char *path, int fd, struct gz *gz, stru
 		close_fd(&fd);
 	else
 		r = file_new(fd, &st, path, NULL, &f);
-	if (r < 0) {
-		gz_free(gz);
+	if (r < 0)
 		return r;
-	}
-	f->gz = gz;
+	f->compressed = true;
 	f->probe = true;
 	snprintf(stem, sizeof(stem), "%.*s", (int)(strlen(path) - strlen(".gz")), path);
 	r = enter(fs, f, path, stem);

@@ -57,7 +57,7 @@ bool heat_look_size(struct file *f, int64_t now_ns)
 	struct stat st;
 	uint64_t size;
 
-	if (f->gz || file_stat(f, &st) < 0)
+	if (f->compressed || file_stat(f, &st) < 0)
 		return false;
 	size = (uint64_t)st.st_size;
 	if (!f->offset)
