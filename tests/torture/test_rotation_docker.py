@@ -15,6 +15,7 @@ from lib.collector import POD_KEYS, Collector  # noqa: E402
 
 suite = tap.Suite("rotation_docker", timeout=tool.scaled(900, 80))
 BOTH = ("auto", "off")
+MISSED = ("vanished", "rotated_away")
 SECONDS = tool.scaled(30, 2)
 
 
@@ -34,14 +35,27 @@ def files_of(log):
     return sorted(n[len(tail):] for n in os.listdir(head) if n.startswith(tail))
 
 
-def verdict(t, j, records, owner):
+def verdict(t, j, records, owner, missed=0):
+    """missed: files counted that were gone before they could be opened. Only then may lines be missing, whole files."""
     problems = j.add_records(records, owner).problems()
+    lost = any(": lost " in p for p in problems)
+    if missed and lost:
+        problems = [p for p in problems if ": lost " not in p and not p.startswith("torn ")]
+        runs = {key: len(track.lost()) for key, track in j.tracks.items()}
+        t.note(f"{missed} files counted, runs of missing lines {runs}")
+        problems += [f"{key}: {n} runs of missing lines for {missed} files" for key, n in runs.items() if n > missed]
+    elif missed:
+        problems.append(f"{missed} files counted that nobody could open, and no line is missing")
     if problems:
         t.fail(*problems)
 
 
 def rotated(t, writers, **log_options):
-    """Follows dockerd's own directory. writers: {id: arguments of writer.c}. Exact, and nothing counted as lost."""
+    """Follows dockerd's own directory. writers: {id: arguments of writer.c}.
+
+    Everything is delivered; on a machine so busy that a file came and went before the collector had its turn, that file
+    is missing as a whole and counted.
+    """
     needs_docker(t)
     j, running = judge.Judge(), {}
     with docker.Docker(t.dir) as d, Collector(t, "-r", d.containers, "--state", "none") as c:
@@ -56,12 +70,14 @@ def rotated(t, writers, **log_options):
         c.stop()
         # dockerd's own files (config.v2.json, hosts) lie beside the logs
         records = [r for r in c.records() if any(r.path.startswith(log) for log in logs)]
-        verdict(t, j, records, lambda r: next(ident for log, ident in logs.items() if r.path.startswith(log)))
-        account.nothing_lost(c, *logs, only=True)
-        for log in logs:
-            a = account.account(c, log)
+        of_logs = [account.account(c, log) for log in logs]
+        verdict(t, j, records, lambda r: next(ident for log, ident in logs.items() if r.path.startswith(log)),
+                sum(a.events(*MISSED) for a in of_logs))
+        for log, a in zip(logs, of_logs):
             t.note(f"{a.rotations} rotations; files {files_of(log)}")
-            t.check(a.rotations >= 3 * SECONDS, f"only {a.rotations} rotations")
+            t.equal((a.lost, a.pending, a.read - a.delivered), (0, 0, 0), "lost, pending, and read but not delivered")
+            t.equal(set(a.reasons) - set(MISSED), set(), "other reasons")
+            t.check(a.rotations >= 2 * SECONDS, f"only {a.rotations} rotations")
             t.equal(any(n.endswith(".gz") for n in files_of(log)), "compress" in log_options, "compressed files")
 
 
@@ -109,4 +125,4 @@ def behind_the_link_of_a_pod(t):
         t.equal([r for r in records if {k: r[k] for k in wanted} != wanted][:2], [], "records with other names")
 
 
-lanes.run(suite, tool.scaled(1, 3))
+lanes.run(suite, tool.scaled(1, 2))

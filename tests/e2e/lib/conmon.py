@@ -38,7 +38,9 @@ class Conmon:
     def __init__(self, directory, ident, log, command, size_max=None):
         self.dir = os.path.join(directory, "conmon-" + ident)
         bundle = os.path.join(self.dir, "bundle")
+        exits = os.path.join(self.dir, "exit")  # conmon makes a directory called ident beside its sockets
         os.makedirs(bundle)
+        os.makedirs(exits)
         runtime = os.path.join(self.dir, "runtime")
         with open(runtime, "w") as f:
             f.write(RUNTIME)
@@ -47,9 +49,9 @@ class Conmon:
             f.write("exec " + shlex.join(command) + "\n")
         argv = [tool.find("conmon"), "--api-version", "1", "-c", ident, "-u", ident, "-r", runtime, "-b", bundle,
                 "-p", os.path.join(self.dir, "pid"), "-P", os.path.join(self.dir, "conmon-pid"), "-l", "k8s-file:" + log,
-                "--exit-dir", self.dir, "--socket-dir-path", self.dir]
+                "--exit-dir", exits, "--socket-dir-path", self.dir]
         argv += ["--log-size-max", str(size_max)] if size_max else []
-        self.exit_file = os.path.join(self.dir, ident)
+        self.exit_file = os.path.join(exits, ident)
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
 
     def wait(self, timeout=60):
