@@ -53,7 +53,7 @@ def rotated(t, writers, late=None, compress=True, keep=5, each=EACH):
     for r in rotators:
         t.note(f"{r.rotations} rotations in {seconds:.1f} s, {r.compressed} compressed, {r.deleted} deleted, "
                f"within a line of stdout {r.cut['stdout']}, of stderr {r.cut['stderr']}")
-        t.check(r.rotations >= 3 * seconds, f"only {r.rotations} rotations in {seconds:.1f} s")
+        t.check(r.rotations >= SECONDS, f"only {r.rotations} rotations in {seconds:.1f} s")
     t.note(f"{sum(wanted.values())} lines, {reader.total[1] / seconds / 1e6:.0f} MB/s of output")
     return rotators
 
