@@ -23,13 +23,17 @@
 
 #include "base/sys.h"
 
-#define ENTRIES(X)                                                                            \
-	X(open_plain)                                                                         \
-	X(open)                                                                               \
-	X(close)                                                                              \
-	X(pread) X(read_inotify) X(read_state) X(write_sink) X(write_state) X(fstat) X(lstat) \
-		X(birth) X(lseek) X(fsync) X(rename) X(mkdir) X(flock) X(inotify_init1)       \
-			X(inotify_add_watch) X(inotify_rm_watch) X(malloc)
+#define ENTRIES(X)                                                                                \
+	X(open_plain)                                                                             \
+	X(open)                                                                                   \
+	X(close)                                                                                  \
+	X(pread)                                                                                  \
+	X(read_inotify)                                                                           \
+	X(read_state)                                                                             \
+	X(write_sink)                                                                             \
+	X(write_state)                                                                            \
+	X(fstat) X(lstat) X(birth) X(lseek) X(fsync) X(rename) X(mkdir) X(flock) X(inotify_init1) \
+		X(inotify_add_watch) X(inotify_rm_watch) X(malloc)
 
 #define AS_ENUM(name) ENTRY_##name,
 #define AS_TEXT(name) #name,
@@ -103,9 +107,8 @@ struct faulty {
 	atomic_uint calls[ENTRY_COUNT], hits;
 	atomic_bool armed; /* only while the program runs, and not in a run that is to be whole */
 	bool in_state;     /* what the first failing call was about was in the state directory */
-	int phase;         /* now, and of the first failing call */
-	int hit_phase;
-	char what[PATH_MAX]; /* the first failing call */
+	int phase, hit_phase; /* now, and of the last failing call */
+	char what[PATH_MAX];  /* the first failing call */
 };
 
 /* Of this process: a copy of what the parent has set. */
@@ -133,7 +136,6 @@ static void note_hit(enum entry e, unsigned n, const char *path, int fd)
 		path = name;
 	}
 	s->in_state = path && strncmp(path, plan.state_dir, strlen(plan.state_dir)) == 0;
-	s->hit_phase = s->phase;
 	snprintf(s->what, sizeof(s->what), "call %u of %s(%.3000s) in phase %d", n, entry_names[e],
 		 path ? path : "", s->phase);
 }
@@ -151,6 +153,7 @@ static int fails(enum entry e, const char *path, int fd)
 		return 0;
 	if (atomic_fetch_add(&s->hits, 1) == 0)
 		note_hit(e, n, path, fd);
+	s->hit_phase = s->phase;
 	if (plan.kind->error > 0)
 		errno = plan.kind->error;
 	return plan.kind->error;

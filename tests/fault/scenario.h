@@ -29,6 +29,7 @@
 #define STREAMS  2 /* of a log: stdout, stderr */
 #define TEXT_MAX 128
 #define LOGS     5
+#define PAUSE_US 130000 /* in which a checkpoint is saved */
 
 struct log_file {
 	char letter;
@@ -258,6 +259,7 @@ static void scenario_live(struct scenario *s, void (*wait)(void *ctx), void *ctx
 	close(old);
 	put_lines(b, 0, 3);
 	wait(ctx);
+	usleep(PAUSE_US);
 	put_lines(d, 0, 3);
 	conmon_replaces(d);
 	put_lines(d, 0, 4);

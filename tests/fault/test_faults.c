@@ -19,9 +19,10 @@
 
 #include "run.h"
 
-#define WORKERS 2
-#define SHOWN   3 /* failures of a kind that are shown whole */
-#define N_MAX   20000
+#define WORKERS  2
+#define PER_KIND 5 /* Ns, about, in the short form */
+#define SHOWN    2 /* failures of a kind that are shown whole */
+#define N_MAX    20000
 
 const char *__asan_default_options(void);
 const char *__ubsan_default_options(void);
@@ -280,7 +281,7 @@ int main(int argc, char **argv)
 		if (getenv("TORTURE"))
 			run_all();
 		else
-			run_some(counts, seed % 1000, 6);
+			run_some(counts, seed % 1000, PER_KIND);
 	}
 	if (!runner.keep)
 		dir_remove(runner.dir);
