@@ -31,13 +31,14 @@
 #include "watch/tree.h"
 #include "watch/watch.h"
 
-#define EVENTS_MAX   8192
-#define SWEEP_NS     NS_PER_SEC
-#define SETTLE_TRIES 20
-#define FDS_KEPT     8 /* descriptors beside those of log files, opened later */
-#define FDS_LEAST    4
-#define POSTPONED_NS (20 * NS_PER_MS)
-#define RETRY_NS     (5 * NS_PER_SEC)
+#define EVENTS_MAX      8192
+#define SWEEP_NS        NS_PER_SEC
+#define SETTLE_TRIES    20
+#define FDS_KEPT        8 /* descriptors beside those of log files, opened later */
+#define FDS_LEAST       4
+#define POSTPONED_NS    (20 * NS_PER_MS)
+#define PARTIAL_REST_NS (300 * NS_PER_MS)
+#define RETRY_NS        (5 * NS_PER_SEC)
 
 static int on_flush(void *ctx, struct event *events, size_t n)
 {
@@ -398,6 +399,7 @@ static bool collector_turn(struct collector *c, bool more)
  * what their last partial record needs of the successor. The rest is the next start's. */
 static void drain_held(struct collector *c, int64_t deadline_ns)
 {
+	int64_t partials_ns = MIN(deadline_ns, clock_now_ns() + PARTIAL_REST_NS);
 	bool more = true;
 
 	c->ending = true;
@@ -417,8 +419,9 @@ static void drain_held(struct collector *c, int64_t deadline_ns)
 				poll(&fd, 1, 2);
 			outlet_clear(c->outlet);
 		}
-		/* A partial record's rest may never come: it is waited for, but not for long. */
-	} while (!outlet_failed(c->outlet) && clock_now_ns() < deadline_ns && collector_holds(c));
+		/* A partial record's rest may never come: it is not waited for as long. */
+	} while (!outlet_failed(c->outlet) && clock_now_ns() < deadline_ns &&
+		 collector_holds(c, clock_now_ns() < partials_ns));
 	collector_flush_held(c, deadline_ns);
 }
 

@@ -112,12 +112,12 @@ static bool is_held(const struct chain *chain)
 	return false;
 }
 
-bool collector_holds(const struct collector *c)
+bool collector_holds(const struct collector *c, bool partials)
 {
 	list_for_each (l, next, &c->hot) {
 		const struct file *f = container_of(l, struct file, in_hot);
 
-		if (collector_is_held(f) || is_held(f->chain))
+		if (collector_is_held(f) || (partials && is_held(f->chain)))
 			return true;
 	}
 	return false;

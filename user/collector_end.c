@@ -26,13 +26,6 @@
 #define ROTATE_PATIENCE 5 /* times rotate_quiet: an old writer that never pauses */
 #define GZ_PATIENCE     5 /* likewise, for a .gz that is still being written */
 
-/* What comes next does not continue what was begun. */
-static void break_joins(struct chain *chain)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(chain->joins); i++)
-		chain->joins[i].broken = true;
-}
-
 bool collector_is_held(const struct file *f)
 {
 	return f->fd >= 0 && (f->unlinked || !f->path) && file_dirty(f);
@@ -46,7 +39,7 @@ static void drop(struct collector *c, struct file *f)
 	unread = f->size > f->offset ? f->size - f->offset : 0;
 	tally_lose(&f->chain->tally, LOST_HELD_CAP, unread);
 	c->held_bytes -= MIN(unread, c->held_bytes);
-	break_joins(f->chain);
+	chain_break_joins(f->chain);
 	file_skip_to_end(f);
 	f->acked = acked;
 	f->consumed += unread;
@@ -84,7 +77,7 @@ static bool last_of_chain(const struct file *f)
 	const struct list *queue = &f->chain->queue;
 
 	return !f->chain->live && file_leaves(f) &&
-	       (queue->next == queue ||
+	       ((queue->next == queue && f->chain->members == 1) ||
 		(queue->next == &f->in_chain && queue->prev == queue->next));
 }
 
@@ -133,7 +126,7 @@ static void close_gz(struct collector *c, struct file *f, int64_t now_ns)
 	if (state != GZ_END) {
 		missing = MAX(missing, f->expected > had ? f->expected - had : 0);
 		tally_lose(&f->chain->tally, LOST_GZ_CORRUPT, missing);
-		break_joins(f->chain);
+		chain_break_joins(f->chain);
 		log_warn(0, "%s: %s after %" PRIu64 " bytes of its content, the rest is lost",
 			 f->source->path, state == GZ_SHORT ? "cut short" : "corrupt", had);
 	}

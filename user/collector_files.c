@@ -163,6 +163,11 @@ static void found(void *ctx, const char *path, const char *alias)
 	files_found(((struct collector *)ctx)->files, path, alias);
 }
 
+static void born(void *ctx, const char *path, const char *from)
+{
+	files_born(((struct collector *)ctx)->files, path, from);
+}
+
 static void vanished(void *ctx, const char *path)
 {
 	files_vanished(((struct collector *)ctx)->files, path);
@@ -182,6 +187,7 @@ struct tree_hooks collector_tree_hooks(struct collector *c)
 {
 	return (struct tree_hooks){.ctx = c,
 				   .found = found,
+				   .born = born,
 				   .vanished = vanished,
 				   .gone = gone,
 				   .gone_below = gone_below};

@@ -100,8 +100,9 @@ void collector_flush_tails(struct collector *c, bool tails, int64_t deadline_ns)
 void collector_drop_held(struct collector *c);
 /* f can be read now, and never again. */
 bool collector_is_held(const struct file *f);
-/* Is there one that is worth waiting for? */
-bool collector_holds(const struct collector *c);
+/* Is there one that is worth waiting for? partials: or a successor that may hold the rest of what
+ * began in one. */
+bool collector_holds(const struct collector *c, bool partials);
 /* Emits what is begun in such files and will not be continued. */
 void collector_flush_held(struct collector *c, int64_t deadline_ns);
 

@@ -219,7 +219,7 @@ const struct option config_options[] = {
 	{"join_max", 0, false, &size, FIELD(join_max_bytes),
 	 .initial = "8Mi", .min = "1Ki", .max = "1Gi",
 	 .help = "memory for lines of which only parts have come"},
-	{"held_max", 0, false, &size, FIELD(held_max_bytes), .initial = "1Gi", .max = "1024Ti",
+	{"held_max", 0, false, &size, FIELD(held_max_bytes), .initial = "1Gi", .min = "0", .max = "1024Ti",
 	 .help = "unread bytes of removed files that are still held open; beyond it the oldest "
 		 "are given up, and counted"},
 	{"rotate_size", 0, false, &size, FIELD(rotate_size_bytes),

@@ -60,6 +60,7 @@ int truncation_take(struct file *f, const struct write_count *counts)
 	copy_note_truncation(f, cut);
 	if (cut)
 		tally_lose(&c->tally, LOST_TRUNCATED, cut);
+	f->consumed += cut;
 	for (size_t i = 0; i < ARRAY_SIZE(c->joins); i++) {
 		struct join *j = &c->joins[i];
 

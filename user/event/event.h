@@ -51,7 +51,8 @@ struct event {
 	enum event_type type;
 	uint32_t action; /* bits of enum event_action */
 	bool is_dir;
-	int watch; /* inotify watch descriptor, -1 for none */
+	int watch;       /* inotify watch descriptor, -1 for none */
+	uint32_t cookie; /* the two halves of a rename have the same, 0 for none */
 	char *actor_name, *actor_id;
 	struct event_attribute *attributes;
 	size_t n_attributes;

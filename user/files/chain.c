@@ -58,6 +58,7 @@ void chain_put(struct table *chains, struct chain *c)
 	if (--c->members)
 		return;
 	table_del(chains, &c->by_key);
+	free(c->alias);
 	free(c->key);
 	free(c);
 }

@@ -67,6 +67,7 @@ struct cut {
 struct chain {
 	struct table_node by_key;
 	char *key;            /* the live name's path */
+	char *alias;          /* the link by which it was found, may be NULL */
 	struct list queue;    /* struct file.in_chain: generations not yet finished, oldest first */
 	struct file *live;    /* the one at the live name now, or NULL */
 	unsigned members;     /* files that refer to it, finished ones included */
@@ -87,6 +88,13 @@ void chain_put(struct table *chains, struct chain *c);
 void chain_insert(struct chain *c, struct file *f, const struct stat *st);
 /* f has the live name now: last in the queue, even if it had been rotated. */
 void chain_set_live(struct chain *c, struct file *f);
+
+/* What comes next does not continue what was begun. */
+static inline void chain_break_joins(struct chain *c)
+{
+	for (size_t i = 0; i < sizeof(c->joins) / sizeof(c->joins[0]); i++)
+		c->joins[i].broken = true;
+}
 
 static inline bool chain_joins_pending(const struct chain *c)
 {

@@ -46,6 +46,7 @@ struct file {
 
 	bool displaced, unlinked;
 	bool sought;       /* without a name: a rescan was asked for */
+	bool announced;    /* its birth's event was seen */
 	bool maybe_copy;   /* not read, in no chain, before it is known what it is (drain/copy.h) */
 	bool resumed;      /* goes on where an earlier run left off */
 	bool lingering;    /* left the chain while somebody still held it open for writing */

@@ -54,6 +54,12 @@ int files_exclude(struct files *fs, struct file_id id);
 void files_exclude_uid(struct files *fs, const char *uid);
 
 void files_found(struct files *fs, const char *path, const char *alias);
+/*
+ * As files_found, by an event: a file got this name, from the name from if that is known. A log's
+ * generations are born under its live name, each with one event: when it leads to a file that had
+ * its event already, another one came and went in between, and is counted as vanished.
+ */
+void files_born(struct files *fs, const char *path, const char *from);
 /* A compressed generation that is to be read. Takes fd, also on failure. */
 int files_add_gz(struct files *fs, const char *path, int fd, struct file **ret_file);
 /* The file known by this name. */

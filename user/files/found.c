@@ -35,6 +35,16 @@ struct chain *files_chain(const struct files *fs, const char *key, size_t len)
 	return n ? container_of(n, struct chain, by_key) : NULL;
 }
 
+/* The log that path is, or looks like, a generation of. */
+static struct chain *chain_of(const struct files *fs, const char *path)
+{
+	const char *name = strrchr(path, '/') + 1;
+	size_t len = (size_t)(name - path) + pod_path_live_len(name);
+	struct chain *c = files_chain(fs, path, strlen(path));
+
+	return c ? c : files_chain(fs, path, len);
+}
+
 static struct file *file_of(const struct files *fs, struct file_id id)
 {
 	struct table_node *n = table_get(&fs->by_id, &id, sizeof(id));
@@ -160,9 +170,13 @@ static int enter(struct files *fs, struct file *f, const char *path, const char 
 static int add_new(struct files *fs, const char *path, const char *alias, int fd,
 		   const struct stat *st)
 {
+	struct chain *known = chain_of(fs, path);
 	struct file *f;
-	int r = file_new(fd, st, path, alias, &f);
+	int r;
 
+	if (!alias && known) /* the link led to the live file, and the pod's name is its name */
+		alias = known->alias;
+	r = file_new(fd, st, path, alias, &f);
 	if (r < 0)
 		return r;
 	if (fs->starting && fs->skip_existing)
@@ -170,6 +184,8 @@ static int add_new(struct files *fs, const char *path, const char *alias, int fd
 	r = enter(fs, f, path, path);
 	if (r < 0)
 		return r;
+	if (alias && !f->chain->alias)
+		f->chain->alias = strdup(alias);
 	if (strcmp(path, f->chain->key) == 0 && f->chain->had_live && !fs->starting) {
 		f->chain->rotations++;
 		fs->stats.rotations++;
@@ -211,19 +227,28 @@ int files_add_gz(struct files *fs, const char *path, int fd, struct file **ret_f
 /* Nobody knows what was in it, only that it was there. */
 void files_vanished(struct files *fs, const char *path)
 {
-	const char *name = strrchr(path, '/') + 1;
-	size_t len = (size_t)(name - path) + pod_path_live_len(name);
-	struct chain *c = files_chain(fs, path, len);
+	struct chain *c = chain_of(fs, path);
 
 	fs->stats.vanished++;
-	if (c)
-		tally_lose(&c->tally, LOST_VANISHED, 0);
+	if (!c)
+		return;
+	tally_lose(&c->tally, LOST_VANISHED, 0);
+	chain_break_joins(c);
+}
+
+/* A rotated name that is gone already: the file was told of when it was born, under another. */
+static void gone_already(struct files *fs, const char *path)
+{
+	const struct chain *c = chain_of(fs, path);
+
+	if (!c || strcmp(c->key, path) == 0)
+		files_vanished(fs, path);
 }
 
 static void open_failed(struct files *fs, const char *path, int err)
 {
 	if (err == ENOENT) {
-		files_vanished(fs, path);
+		gone_already(fs, path);
 		return;
 	}
 	if (err == ELOOP) /* became a symbolic link meanwhile */
@@ -312,7 +337,7 @@ void files_found(struct files *fs, const char *path, const char *alias)
 	struct file_id id;
 	struct stat st;
 
-	if (fs->excluded_uid && strstr(path, fs->excluded_uid))
+	if ((fs->excluded_uid && strstr(path, fs->excluded_uid)) || pod_path_docker_own(path))
 		return;
 	if (pod_path_ignored(slash ? slash + 1 : path)) {
 		if (fs->starting && fs->hooks.compressed)
@@ -322,7 +347,7 @@ void files_found(struct files *fs, const char *path, const char *alias)
 	at = files_at(fs, path);
 	if (sys.lstat(path, &st) < 0) {
 		if (errno == ENOENT && !at)
-			files_vanished(fs, path);
+			gone_already(fs, path);
 		return;
 	}
 	id = id_of(&st);
@@ -342,6 +367,19 @@ void files_found(struct files *fs, const char *path, const char *alias)
 		open_new(fs, path, alias);
 	else if (f != at)
 		rename_known(fs, f, path);
+}
+
+void files_born(struct files *fs, const char *path, const char *from)
+{
+	struct file *before = files_at(fs, path), *f;
+
+	files_found(fs, path, NULL);
+	f = files_at(fs, path);
+	if (!f || f != f->chain->live || (from && !pod_path_ignored(strrchr(from, '/') + 1)))
+		return;
+	if (f == before && f->announced)
+		files_vanished(fs, path);
+	f->announced = true;
 }
 
 void files_gone(struct files *fs, const char *path)

@@ -8,6 +8,8 @@
 
 #include "base/sys.h"
 
+#define DOCKER_ID_LEN 64
+
 static size_t digits(const char *s)
 {
 	size_t n = 0;
@@ -110,6 +112,19 @@ bool pod_path_ignored(const char *name)
 			return true;
 	}
 	return false;
+}
+
+/* …/containers/<64 hexadecimal digits>/NAME, where the log is <the same>-json.log[.N]. */
+bool pod_path_docker_own(const char *path)
+{
+	const char *name = component(path, path + strlen(path)), *dir;
+
+	if (name == path)
+		return false;
+	dir = component(path, name - 1);
+	return strspn(dir, "0123456789abcdef") == DOCKER_ID_LEN && dir[DOCKER_ID_LEN] == '/' &&
+	       (strncmp(name, dir, DOCKER_ID_LEN) != 0 ||
+		strncmp(name + DOCKER_ID_LEN, "-json.log", 9) != 0);
 }
 
 /* What rotators put behind a name: .1, -20261121, .20261121-101112, .2026-11-21T10:11:12Z, .old. */

@@ -40,6 +40,8 @@ struct tree {
 	struct tree_hooks hooks;
 	struct nodes nodes;
 	struct roots roots;
+	char *moved_from; /* the path of the last half of a rename, and its cookie */
+	uint32_t moved_cookie;
 	bool retry; /* a directory could not be opened for want of something */
 	struct log_limit refused_limit, failed_limit;
 	int64_t root_ns, relist_ns, dangling_ns;
@@ -138,8 +140,9 @@ static void add_link(struct tree *t, struct node *n, const char *link, struct bu
 	add_linked(t, *dir ? dir : "/", slash + 1, todo);
 }
 
+/* e: what told of it; NULL: it was listed. */
 static void look_at(struct tree *t, struct node *n, const char *name, unsigned char type,
-		    struct buf *todo)
+		    const struct event *e, struct buf *todo)
 {
 	char path[PATH_MAX];
 	struct stat st;
@@ -155,9 +158,21 @@ static void look_at(struct tree *t, struct node *n, const char *name, unsigned c
 		push_new(t, todo, path);
 	else if (type == DT_LNK)
 		add_link(t, n, path, todo);
-	else if (type == DT_REG ||
-		 type == DT_UNKNOWN) /* unknown: vanished already, to be counted */
+	else if (type != DT_REG &&
+		 type != DT_UNKNOWN) /* unknown: vanished already, to be counted */
+		return;
+	else if (e && t->hooks.born)
+		t->hooks.born(t->hooks.ctx, path,
+			      e->cookie && e->cookie == t->moved_cookie ? t->moved_from : NULL);
+	else
 		t->hooks.found(t->hooks.ctx, path, NULL);
+}
+
+static void note_move(struct tree *t, const struct event *e, const char *path)
+{
+	free(t->moved_from);
+	t->moved_from = strdup(path);
+	t->moved_cookie = t->moved_from ? e->cookie : 0;
 }
 
 /* Takes dir_fd. */
@@ -173,7 +188,7 @@ static void list_dir(struct tree *t, struct node *n, int dir_fd, struct buf *tod
 	n->dangling = false;
 	while ((e = readdir(dir)))
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			look_at(t, n, e->d_name, e->d_type, todo);
+			look_at(t, n, e->d_name, e->d_type, NULL, todo);
 	closedir(dir);
 }
 
@@ -267,6 +282,8 @@ bool tree_event(struct tree *t, const struct event *e)
 	}
 	if (!e->actor_name || !join_path(path, n->path, e->actor_name))
 		return true;
+	if (e->action & FILE_MOVED_FROM)
+		note_move(t, e, path);
 	if (e->action & FILE_VANISHED) {
 		sub = e->is_dir ? node_by_path(&t->nodes, path) : NULL;
 		if (sub)
@@ -275,7 +292,7 @@ bool tree_event(struct tree *t, const struct event *e)
 			t->hooks.gone(t->hooks.ctx, path);
 	}
 	if (e->action & FILE_APPEARED) {
-		look_at(t, n, e->actor_name, e->is_dir ? DT_DIR : DT_UNKNOWN, &todo);
+		look_at(t, n, e->actor_name, e->is_dir ? DT_DIR : DT_UNKNOWN, e, &todo);
 		work(t, &todo);
 	}
 	return true;
@@ -399,6 +416,7 @@ void tree_free(struct tree *t)
 {
 	if (!t)
 		return;
+	free(t->moved_from);
 	nodes_done(&t->nodes);
 	roots_done(&t->roots);
 	free(t);

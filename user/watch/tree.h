@@ -25,6 +25,9 @@ struct tree_hooks {
 	/* There may be a file called path (canonical). alias: the symbolic link it was reached by,
 	 * or where that led in its first step; else NULL. */
 	void (*found)(void *ctx, const char *path, const char *alias);
+	/* As found, by an event of its own, not by listing: from is the name that it had before if
+	 * it was renamed within the tree, else NULL. May be NULL: then found. */
+	void (*born)(void *ctx, const char *path, const char *from);
 	/* A directory was gone before it could be looked into. */
 	void (*vanished)(void *ctx, const char *path);
 	/* The name path is gone, or leads to something else. */

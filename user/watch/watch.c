@@ -61,7 +61,8 @@ static int push_raw(struct watch *w, const struct inotify_event *raw)
 	struct event e = {.type = EVENT_FILE,
 			  .action = action_of(raw->mask),
 			  .is_dir = raw->mask & IN_ISDIR,
-			  .watch = raw->wd};
+			  .watch = raw->wd,
+			  .cookie = raw->cookie};
 
 	atomic_fetch_add(&w->events, 1);
 	if (raw->mask & IN_Q_OVERFLOW)
