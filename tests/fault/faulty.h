@@ -23,22 +23,52 @@
 
 #include "base/sys.h"
 
-#define ENTRIES(X)                                                                                \
-	X(open_plain)                                                                             \
-	X(open)                                                                                   \
-	X(close)                                                                                  \
-	X(pread)                                                                                  \
-	X(read_inotify)                                                                           \
-	X(read_state)                                                                             \
-	X(write_sink)                                                                             \
-	X(write_state)                                                                            \
-	X(fstat) X(lstat) X(birth) X(lseek) X(fsync) X(rename) X(mkdir) X(flock) X(inotify_init1) \
-		X(inotify_add_watch) X(inotify_rm_watch) X(malloc)
+enum entry {
+	ENTRY_OPEN_PLAIN,
+	ENTRY_OPEN,
+	ENTRY_CLOSE,
+	ENTRY_PREAD,
+	ENTRY_READ_INOTIFY,
+	ENTRY_READ_STATE,
+	ENTRY_WRITE_SINK,
+	ENTRY_WRITE_STATE,
+	ENTRY_FSTAT,
+	ENTRY_LSTAT,
+	ENTRY_BIRTH,
+	ENTRY_LSEEK,
+	ENTRY_FSYNC,
+	ENTRY_RENAME,
+	ENTRY_MKDIR,
+	ENTRY_FLOCK,
+	ENTRY_INOTIFY_INIT1,
+	ENTRY_INOTIFY_ADD_WATCH,
+	ENTRY_INOTIFY_RM_WATCH,
+	ENTRY_MALLOC,
+	ENTRY_COUNT
+};
 
-#define AS_ENUM(name) ENTRY_##name,
-#define AS_TEXT(name) #name,
-enum entry { ENTRIES(AS_ENUM) ENTRY_COUNT };
-static const char *const entry_names[] = {ENTRIES(AS_TEXT)};
+static const char *const entry_names[] = {
+	[ENTRY_OPEN_PLAIN] = "open_plain",
+	[ENTRY_OPEN] = "open",
+	[ENTRY_CLOSE] = "close",
+	[ENTRY_PREAD] = "pread",
+	[ENTRY_READ_INOTIFY] = "read_inotify",
+	[ENTRY_READ_STATE] = "read_state",
+	[ENTRY_WRITE_SINK] = "write_sink",
+	[ENTRY_WRITE_STATE] = "write_state",
+	[ENTRY_FSTAT] = "fstat",
+	[ENTRY_LSTAT] = "lstat",
+	[ENTRY_BIRTH] = "birth",
+	[ENTRY_LSEEK] = "lseek",
+	[ENTRY_FSYNC] = "fsync",
+	[ENTRY_RENAME] = "rename",
+	[ENTRY_MKDIR] = "mkdir",
+	[ENTRY_FLOCK] = "flock",
+	[ENTRY_INOTIFY_INIT1] = "inotify_init1",
+	[ENTRY_INOTIFY_ADD_WATCH] = "inotify_add_watch",
+	[ENTRY_INOTIFY_RM_WATCH] = "inotify_rm_watch",
+	[ENTRY_MALLOC] = "malloc",
+};
 
 #define FAULT_SHORT (-1)
 #define FAULT_HALF  (-2)
@@ -49,57 +79,57 @@ static const struct fault_kind {
 	const char *name;
 	int error; /* errno, or one of the above */
 } fault_kinds[] = {
-	{ENTRY_open_plain, "EMFILE", EMFILE},
-	{ENTRY_open_plain, "ENOMEM", ENOMEM},
-	{ENTRY_open_plain, "EIO", EIO},
-	{ENTRY_open_plain, "EINTR", EINTR},
-	{ENTRY_open, "EMFILE", EMFILE},
-	{ENTRY_open, "ENOMEM", ENOMEM},
-	{ENTRY_open, "EIO", EIO},
-	{ENTRY_open, "EINTR", EINTR},
-	{ENTRY_open, "ENOSPC", ENOSPC},
-	{ENTRY_close, "EIO", EIO},
-	{ENTRY_close, "EINTR", EINTR},
-	{ENTRY_pread, "EINTR", EINTR},
-	{ENTRY_pread, "EIO", EIO},
-	{ENTRY_pread, "short", FAULT_SHORT},
-	{ENTRY_pread, "half", FAULT_HALF},
-	{ENTRY_read_inotify, "EINTR", EINTR},
-	{ENTRY_read_inotify, "EIO", EIO},
-	{ENTRY_read_state, "EINTR", EINTR},
-	{ENTRY_read_state, "EIO", EIO},
-	{ENTRY_read_state, "short", FAULT_SHORT},
-	{ENTRY_write_sink, "EINTR", EINTR},
-	{ENTRY_write_sink, "EIO", EIO},
-	{ENTRY_write_sink, "ENOSPC", ENOSPC},
-	{ENTRY_write_sink, "short", FAULT_SHORT},
-	{ENTRY_write_sink, "half", FAULT_HALF},
-	{ENTRY_write_state, "EINTR", EINTR},
-	{ENTRY_write_state, "EIO", EIO},
-	{ENTRY_write_state, "ENOSPC", ENOSPC},
-	{ENTRY_write_state, "short", FAULT_SHORT},
-	{ENTRY_fstat, "EIO", EIO},
-	{ENTRY_fstat, "ENOMEM", ENOMEM},
-	{ENTRY_lstat, "EIO", EIO},
-	{ENTRY_lstat, "ENOMEM", ENOMEM},
-	{ENTRY_birth, "EIO", EIO},
-	{ENTRY_birth, "ENOMEM", ENOMEM},
-	{ENTRY_lseek, "EINVAL", EINVAL},
-	{ENTRY_fsync, "EINTR", EINTR},
-	{ENTRY_fsync, "EIO", EIO},
-	{ENTRY_fsync, "ENOSPC", ENOSPC},
-	{ENTRY_rename, "EIO", EIO},
-	{ENTRY_rename, "ENOSPC", ENOSPC},
-	{ENTRY_mkdir, "EIO", EIO},
-	{ENTRY_mkdir, "ENOSPC", ENOSPC},
-	{ENTRY_flock, "EINTR", EINTR},
-	{ENTRY_flock, "ENOLCK", ENOLCK},
-	{ENTRY_inotify_init1, "EMFILE", EMFILE},
-	{ENTRY_inotify_init1, "ENOMEM", ENOMEM},
-	{ENTRY_inotify_add_watch, "ENOSPC", ENOSPC},
-	{ENTRY_inotify_add_watch, "ENOMEM", ENOMEM},
-	{ENTRY_inotify_rm_watch, "EINVAL", EINVAL},
-	{ENTRY_malloc, "ENOMEM", ENOMEM},
+	{ENTRY_OPEN_PLAIN, "EMFILE", EMFILE},
+	{ENTRY_OPEN_PLAIN, "ENOMEM", ENOMEM},
+	{ENTRY_OPEN_PLAIN, "EIO", EIO},
+	{ENTRY_OPEN_PLAIN, "EINTR", EINTR},
+	{ENTRY_OPEN, "EMFILE", EMFILE},
+	{ENTRY_OPEN, "ENOMEM", ENOMEM},
+	{ENTRY_OPEN, "EIO", EIO},
+	{ENTRY_OPEN, "EINTR", EINTR},
+	{ENTRY_OPEN, "ENOSPC", ENOSPC},
+	{ENTRY_CLOSE, "EIO", EIO},
+	{ENTRY_CLOSE, "EINTR", EINTR},
+	{ENTRY_PREAD, "EINTR", EINTR},
+	{ENTRY_PREAD, "EIO", EIO},
+	{ENTRY_PREAD, "short", FAULT_SHORT},
+	{ENTRY_PREAD, "half", FAULT_HALF},
+	{ENTRY_READ_INOTIFY, "EINTR", EINTR},
+	{ENTRY_READ_INOTIFY, "EIO", EIO},
+	{ENTRY_READ_STATE, "EINTR", EINTR},
+	{ENTRY_READ_STATE, "EIO", EIO},
+	{ENTRY_READ_STATE, "short", FAULT_SHORT},
+	{ENTRY_WRITE_SINK, "EINTR", EINTR},
+	{ENTRY_WRITE_SINK, "EIO", EIO},
+	{ENTRY_WRITE_SINK, "ENOSPC", ENOSPC},
+	{ENTRY_WRITE_SINK, "short", FAULT_SHORT},
+	{ENTRY_WRITE_SINK, "half", FAULT_HALF},
+	{ENTRY_WRITE_STATE, "EINTR", EINTR},
+	{ENTRY_WRITE_STATE, "EIO", EIO},
+	{ENTRY_WRITE_STATE, "ENOSPC", ENOSPC},
+	{ENTRY_WRITE_STATE, "short", FAULT_SHORT},
+	{ENTRY_FSTAT, "EIO", EIO},
+	{ENTRY_FSTAT, "ENOMEM", ENOMEM},
+	{ENTRY_LSTAT, "EIO", EIO},
+	{ENTRY_LSTAT, "ENOMEM", ENOMEM},
+	{ENTRY_BIRTH, "EIO", EIO},
+	{ENTRY_BIRTH, "ENOMEM", ENOMEM},
+	{ENTRY_LSEEK, "EINVAL", EINVAL},
+	{ENTRY_FSYNC, "EINTR", EINTR},
+	{ENTRY_FSYNC, "EIO", EIO},
+	{ENTRY_FSYNC, "ENOSPC", ENOSPC},
+	{ENTRY_RENAME, "EIO", EIO},
+	{ENTRY_RENAME, "ENOSPC", ENOSPC},
+	{ENTRY_MKDIR, "EIO", EIO},
+	{ENTRY_MKDIR, "ENOSPC", ENOSPC},
+	{ENTRY_FLOCK, "EINTR", EINTR},
+	{ENTRY_FLOCK, "ENOLCK", ENOLCK},
+	{ENTRY_INOTIFY_INIT1, "EMFILE", EMFILE},
+	{ENTRY_INOTIFY_INIT1, "ENOMEM", ENOMEM},
+	{ENTRY_INOTIFY_ADD_WATCH, "ENOSPC", ENOSPC},
+	{ENTRY_INOTIFY_ADD_WATCH, "ENOMEM", ENOMEM},
+	{ENTRY_INOTIFY_RM_WATCH, "EINVAL", EINVAL},
+	{ENTRY_MALLOC, "ENOMEM", ENOMEM},
 };
 
 /* Shared with the parent. */
@@ -161,12 +191,12 @@ static int fails(enum entry e, const char *path, int fd)
 
 static int bad_open_plain(const char *path, int flags)
 {
-	return fails(ENTRY_open_plain, path, -1) ? -1 : sys_real.open_plain(path, flags);
+	return fails(ENTRY_OPEN_PLAIN, path, -1) ? -1 : sys_real.open_plain(path, flags);
 }
 
 static int bad_open(const char *path, int flags, mode_t mode)
 {
-	int fd = fails(ENTRY_open, path, -1) ? -1 : sys_real.open(path, flags, mode);
+	int fd = fails(ENTRY_OPEN, path, -1) ? -1 : sys_real.open(path, flags, mode);
 
 	if (fd >= 0 && strcmp(path, plan.sink_path) == 0)
 		atomic_store(&plan.sink_fd, fd);
@@ -176,7 +206,7 @@ static int bad_open(const char *path, int flags, mode_t mode)
 /* Whatever it returns, it has closed. */
 static int bad_close(int fd)
 {
-	int r = fails(ENTRY_close, NULL, fd), err = errno;
+	int r = fails(ENTRY_CLOSE, NULL, fd), err = errno;
 
 	if (!r)
 		return sys_real.close(fd);
@@ -187,7 +217,7 @@ static int bad_close(int fd)
 
 static ssize_t bad_pread(int fd, void *buf, size_t n, off_t offset)
 {
-	int r = fails(ENTRY_pread, NULL, fd);
+	int r = fails(ENTRY_PREAD, NULL, fd);
 	ssize_t got;
 
 	if (r > 0)
@@ -199,7 +229,7 @@ static ssize_t bad_pread(int fd, void *buf, size_t n, off_t offset)
 static ssize_t bad_read(int fd, void *buf, size_t n)
 {
 	bool events = fd == atomic_load(&plan.inotify_fd);
-	int r = fails(events ? ENTRY_read_inotify : ENTRY_read_state, NULL, fd);
+	int r = fails(events ? ENTRY_READ_INOTIFY : ENTRY_READ_STATE, NULL, fd);
 
 	if (r > 0)
 		return -1;
@@ -209,7 +239,7 @@ static ssize_t bad_read(int fd, void *buf, size_t n)
 static ssize_t bad_write(int fd, const void *buf, size_t n)
 {
 	bool sink = fd == atomic_load(&plan.sink_fd);
-	int r = fails(sink ? ENTRY_write_sink : ENTRY_write_state, NULL, fd);
+	int r = fails(sink ? ENTRY_WRITE_SINK : ENTRY_WRITE_STATE, NULL, fd);
 
 	if (r > 0)
 		return -1;
@@ -218,47 +248,47 @@ static ssize_t bad_write(int fd, const void *buf, size_t n)
 
 static int bad_fstat(int fd, struct stat *st)
 {
-	return fails(ENTRY_fstat, NULL, fd) ? -1 : sys_real.fstat(fd, st);
+	return fails(ENTRY_FSTAT, NULL, fd) ? -1 : sys_real.fstat(fd, st);
 }
 
 static int bad_lstat(const char *path, struct stat *st)
 {
-	return fails(ENTRY_lstat, path, -1) ? -1 : sys_real.lstat(path, st);
+	return fails(ENTRY_LSTAT, path, -1) ? -1 : sys_real.lstat(path, st);
 }
 
 static int bad_birth(int fd, const char *path, int64_t *ret_ns)
 {
-	return fails(ENTRY_birth, path, fd) ? -1 : sys_real.birth(fd, path, ret_ns);
+	return fails(ENTRY_BIRTH, path, fd) ? -1 : sys_real.birth(fd, path, ret_ns);
 }
 
 static off_t bad_lseek(int fd, off_t offset, int whence)
 {
-	return fails(ENTRY_lseek, NULL, fd) ? -1 : sys_real.lseek(fd, offset, whence);
+	return fails(ENTRY_LSEEK, NULL, fd) ? -1 : sys_real.lseek(fd, offset, whence);
 }
 
 static int bad_fsync(int fd)
 {
-	return fails(ENTRY_fsync, NULL, fd) ? -1 : 0;
+	return fails(ENTRY_FSYNC, NULL, fd) ? -1 : 0;
 }
 
 static int bad_rename(const char *from, const char *to)
 {
-	return fails(ENTRY_rename, to, -1) ? -1 : sys_real.rename(from, to);
+	return fails(ENTRY_RENAME, to, -1) ? -1 : sys_real.rename(from, to);
 }
 
 static int bad_mkdir(const char *path, mode_t mode)
 {
-	return fails(ENTRY_mkdir, path, -1) ? -1 : sys_real.mkdir(path, mode);
+	return fails(ENTRY_MKDIR, path, -1) ? -1 : sys_real.mkdir(path, mode);
 }
 
 static int bad_flock(int fd, int operation)
 {
-	return fails(ENTRY_flock, NULL, fd) ? -1 : sys_real.flock(fd, operation);
+	return fails(ENTRY_FLOCK, NULL, fd) ? -1 : sys_real.flock(fd, operation);
 }
 
 static int bad_inotify_init1(int flags)
 {
-	int fd = fails(ENTRY_inotify_init1, NULL, -1) ? -1 : sys_real.inotify_init1(flags);
+	int fd = fails(ENTRY_INOTIFY_INIT1, NULL, -1) ? -1 : sys_real.inotify_init1(flags);
 
 	atomic_store(&plan.inotify_fd, fd);
 	return fd;
@@ -269,14 +299,14 @@ static int bad_inotify_add_watch(int fd, const char *path, uint32_t mask)
 	int target = -1; /* path is /proc/self/fd/N */
 
 	sscanf(path, "/proc/self/fd/%d", &target);
-	return fails(ENTRY_inotify_add_watch, path, target)
+	return fails(ENTRY_INOTIFY_ADD_WATCH, path, target)
 		       ? -1
 		       : sys_real.inotify_add_watch(fd, path, mask);
 }
 
 static int bad_inotify_rm_watch(int fd, int wd)
 {
-	return fails(ENTRY_inotify_rm_watch, NULL, -1) ? -1 : sys_real.inotify_rm_watch(fd, wd);
+	return fails(ENTRY_INOTIFY_RM_WATCH, NULL, -1) ? -1 : sys_real.inotify_rm_watch(fd, wd);
 }
 
 static void faulty_install(void)
@@ -316,17 +346,17 @@ extern void *__libc_realloc(void *p, size_t n);
 
 void *malloc(size_t n)
 {
-	return fails(ENTRY_malloc, NULL, -1) ? NULL : __libc_malloc(n);
+	return fails(ENTRY_MALLOC, NULL, -1) ? NULL : __libc_malloc(n);
 }
 
 void *calloc(size_t n, size_t size)
 {
-	return fails(ENTRY_malloc, NULL, -1) ? NULL : __libc_calloc(n, size);
+	return fails(ENTRY_MALLOC, NULL, -1) ? NULL : __libc_calloc(n, size);
 }
 
 void *realloc(void *p, size_t n)
 {
-	return fails(ENTRY_malloc, NULL, -1) ? NULL : __libc_realloc(p, n);
+	return fails(ENTRY_MALLOC, NULL, -1) ? NULL : __libc_realloc(p, n);
 }
 #endif
 

@@ -220,7 +220,7 @@ static bool start_refused(const struct run *r)
 	text = slurp(path);
 	errors = count_text(text, "hotdrain: error: ");
 	free(text);
-	return errors == 1 || (errors == 0 && plan.kind->entry == ENTRY_malloc);
+	return errors == 1 || (errors == 0 && plan.kind->entry == ENTRY_MALLOC);
 }
 
 static void check_end(struct run *r)
@@ -289,7 +289,7 @@ static void run_judge(struct run *r, char *said)
 {
 	const struct faulty *f = &r->result->faulty;
 	bool no_state = f->hits &&
-			(f->in_state || (plan.kind->entry == ENTRY_malloc && state_failed(said)));
+			(f->in_state || (plan.kind->entry == ENTRY_MALLOC && state_failed(said)));
 	struct allowed allowed = {.repeats = no_state};
 	char *out = slurp(r->out);
 

@@ -160,7 +160,7 @@ static void kind_verdict(const struct kind_runs *k)
 	if (!k->hit && !bad) {
 		printf("ok %u - %s %s%s # SKIP %s\n", ++runner.test, entry_names[k->kind->entry],
 		       k->kind->name, k->burst > 1 ? "x3" : "",
-		       k->kind->entry == ENTRY_malloc && !malloc_can_fail
+		       k->kind->entry == ENTRY_MALLOC && !malloc_can_fail
 			       ? "the sanitizer's malloc cannot be made to fail"
 			       : "there is no such call in this run");
 		return;
