@@ -171,21 +171,24 @@ class Replay:
     def __init__(self, bound_s):
         self.bound_s, self.when = bound_s, {}  # {(id, stream): {number: delivered at}}
         self.ran_s, self.repeated, self.oldest_s = 0.0, 0, 0.0
-        self.found, self.torn = [], 0
+        self.found, self.count = [], 0
 
     def add(self, c, started, ended):
         """started, ended: time.time() of the run."""
-        highest = {}
+        last, self.count = {}, self.count + 1
         for r in c.records():
             message = judge.parse(r.message)
             if message is None:
-                self.found.append(f"torn: {r.message[:120]}")
+                self.found.append(f"run {self.count}: torn: {r.message[:120]}")
                 continue
             ident, stream, seq, _ = message
             at = self.ran_s + min(max(r.arrival - started, 0), ended - started)
-            if seq <= highest.get((ident, stream), -1):
-                self.found.append(f"{ident} {stream}: {seq} after {highest[ident, stream]} in one run")
-            highest[ident, stream] = max(seq, highest.get((ident, stream), -1))
+            before = last.get((ident, stream), -1)
+            if seq <= before:
+                self.found.append(f"run {self.count}: {ident} {stream}: {seq} follows {before}, "
+                                  + ("again" if seq in self.when.get((ident, stream), ()) else "for the first time")
+                                  + f", {at - self.ran_s:.2f} s after the start")
+            last[ident, stream] = seq
             self.line(ident, stream, seq, at)
         self.ran_s += ended - started
 

@@ -45,7 +45,7 @@ def verdict(t, j, collectors):
         j.add_records(c.records())
     problems = j.problems()
     if problems:
-        t.fail(*problems)
+        t.fail(*problems, *(f"run {n}: {runs.losses(c)}" for n, c in enumerate(collectors) if runs.losses(c)))
     t.note(f"{j.lines} lines in {len(collectors)} runs")
 
 

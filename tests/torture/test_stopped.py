@@ -40,6 +40,34 @@ def renamed_while_stopped_numbered_names(t):
     nothing_lost(t, log.rest(wanted))
 
 
+def not_yet_reopened(t, naming):
+    """The start falls between a rename and the new file: what is rotated still belongs together, in order."""
+    log = Log(t, naming)
+    log.first_run(100)
+    wanted = log.write(4000)
+    log.rotate()
+    wanted += log.write(4000)
+    log.rotate()
+    with runs.start(t, log.root) as c:
+        t.check(c.wait_lines(len(wanted)), f"{len(c.lines)} of {len(wanted)} lines without a live file")
+        wanted += log.write(50)
+        c.wait_lines(len(wanted))
+        c.stop()
+    same(t, c.messages(), wanted)
+    nothing_lost(t, runs.losses(c))
+    runs.read_nothing_more(t, log.root)
+
+
+@suite.case(bpf=BOTH)
+def renamed_and_not_yet_reopened(t):
+    not_yet_reopened(t, "kubelet")
+
+
+@suite.case(bpf=BOTH)
+def renamed_and_not_yet_reopened_numbered_names(t):
+    not_yet_reopened(t, "logrotate")
+
+
 @suite.case(bpf=BOTH)
 def renamed_while_stopped_nothing_unread(t):
     log = Log(t)
