@@ -10,7 +10,8 @@
  *   TORTURE=1 test_faults           every N, and each failure also as a burst of three
  *   test_faults ENTRY ERROR [N]     only these (ERROR as EIO or EIOx3); with N its files are kept
  *
- * FAULT_SEED=S chooses the Ns of the short form, FAULT_BPF=auto counts writes with BPF.
+ * FAULT_SEED=S chooses the Ns of the short form. FAULT_BPF=off or auto: with that rung; else
+ * TORTURE does all with both, and the short form some kinds with BPF.
  *
  * Rejected: failing calls by chance (a run that failed cannot be had again), and a list of the
  * interesting calls (the ones nobody thought of are the interesting ones).
@@ -40,6 +41,7 @@ const char *__ubsan_default_options(void)
 /* One kind of failure, over all its Ns. */
 struct kind_runs {
 	const struct fault_kind *kind;
+	const char *bpf;
 	unsigned burst, runs, hit, failed, losses, repeats;
 	bool over; /* there was no Nth call any more */
 };
@@ -54,7 +56,7 @@ struct worker {
 static struct {
 	struct worker workers[WORKERS];
 	char dir[64];
-	const char *bpf;
+	const char *bpf; /* NULL: both */
 	bool keep;
 	unsigned test, failed, next_dir;
 } runner;
@@ -71,8 +73,8 @@ static void show_failure(struct kind_runs *k, const struct worker *w)
 	       atomic_load(&res->faulty.hits) ? res->faulty.what : "nothing failed",
 	       res->report.text);
 	if (k->kind)
-		printf("# run it alone: test_faults %s %s%s %u\n", entry_names[k->kind->entry],
-		       k->kind->name, k->burst > 1 ? "x3" : "", w->n);
+		printf("# run it alone: FAULT_BPF=%s test_faults %s %s%s %u\n", k->bpf,
+		       entry_names[k->kind->entry], k->kind->name, k->burst > 1 ? "x3" : "", w->n);
 	if (runner.keep)
 		printf("# its files: %s\n", w->dir);
 }
@@ -138,7 +140,7 @@ static void run_start(struct kind_runs *k, unsigned n)
 	plan.kind = k->kind;
 	plan.at = n;
 	plan.burst = k->burst;
-	run_scenario(w->dir, runner.bpf, w->result, runner.keep);
+	run_scenario(w->dir, k->bpf, w->result, runner.keep);
 	_exit(0);
 }
 
@@ -157,28 +159,22 @@ static void kind_verdict(const struct kind_runs *k)
 {
 	bool bad = k->failed || !k->runs;
 
-	if (!k->hit && !bad) {
-		printf("ok %u - %s %s%s # SKIP %s\n", ++runner.test, entry_names[k->kind->entry],
-		       k->kind->name, k->burst > 1 ? "x3" : "",
-		       k->kind->entry == ENTRY_MALLOC && !malloc_can_fail
-			       ? "the sanitizer's malloc cannot be made to fail"
-			       : "there is no such call in this run");
-		return;
-	}
 	runner.failed += bad;
-	printf("%sok %u - %s %s%s # %u runs, %u with a failing call, %u named a loss, %u repeated "
-	       "lines\n",
-	       bad ? "not " : "", ++runner.test, entry_names[k->kind->entry], k->kind->name,
-	       k->burst > 1 ? "x3" : "", k->runs, k->hit, k->losses, k->repeats);
+	printf("%sok %u - %s %s%s, bpf %s # ", bad ? "not " : "", ++runner.test,
+	       entry_names[k->kind->entry], k->kind->name, k->burst > 1 ? "x3" : "", k->bpf);
+	if (k->hit || bad)
+		printf("%u runs, %u with a failing call, %u named a loss, %u repeated lines\n",
+		       k->runs, k->hit, k->losses, k->repeats);
+	else if (k->kind->entry == ENTRY_MALLOC && !malloc_can_fail)
+		printf("SKIP the sanitizer's malloc cannot be made to fail\n");
+	else
+		printf("SKIP there is no such call in this run\n");
 	fflush(stdout);
 }
 
 /* From first on, each stride'th N up to last, or until there is no such call any more. */
-static void kind_run(const struct fault_kind *kind, unsigned burst, unsigned first, unsigned stride,
-		     unsigned last)
+static void kind_run(struct kind_runs k, unsigned first, unsigned stride, unsigned last)
 {
-	struct kind_runs k = {.kind = kind, .burst = burst};
-
 	for (unsigned n = first; n <= last && !k.over; n += stride)
 		run_one(&k, n);
 	workers_wait(&k, true);
@@ -186,16 +182,16 @@ static void kind_run(const struct fault_kind *kind, unsigned burst, unsigned fir
 }
 
 /* Nothing fails: everything must be there, and how many calls there are is learned. */
-static bool run_whole(unsigned counts[ENTRY_COUNT])
+static bool run_whole(const char *bpf, unsigned counts[ENTRY_COUNT])
 {
-	struct kind_runs k = {.burst = 1};
+	struct kind_runs k = {.burst = 1, .bpf = bpf};
 	struct result *res = runner.workers[0].result;
 
 	run_start(&k, 0);
 	workers_wait(&k, true);
 	for (int e = 0; e < ENTRY_COUNT; e++)
 		counts[e] = atomic_load(&res->faulty.calls[e]);
-	printf("%sok %u - nothing fails #", k.failed ? "not " : "", ++runner.test);
+	printf("%sok %u - nothing fails, bpf %s #", k.failed ? "not " : "", ++runner.test, bpf);
 	for (int e = 0; e < ENTRY_COUNT; e++)
 		printf(" %s %u", entry_names[e], counts[e]);
 	printf("\n");
@@ -204,31 +200,34 @@ static bool run_whole(unsigned counts[ENTRY_COUNT])
 }
 
 /* Every N, once and as a burst. */
-static void run_all(void)
+static void run_all(const char *bpf)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(fault_kinds); i++) {
-		kind_run(&fault_kinds[i], 1, 1, 1, N_MAX);
-		kind_run(&fault_kinds[i], BURST, 1, 1, N_MAX);
-	}
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(fault_kinds); i++)
+		kind_run((struct kind_runs){.kind = &fault_kinds[i / 2],
+					    .bpf = bpf,
+					    .burst = i % 2 ? BURST : 1},
+			 1, 1, N_MAX);
 }
 
 /* As many Ns of each kind as there is time for, the rare calls all. */
-static void run_some(const unsigned counts[ENTRY_COUNT], unsigned seed, unsigned per_kind)
+static void run_some(const unsigned counts[ENTRY_COUNT], unsigned seed)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(fault_kinds); i++) {
-		const struct fault_kind *kind = &fault_kinds[i];
-		unsigned stride = counts[kind->entry] / per_kind + 1;
-		unsigned burst = (seed + i) % 4 ? 1 : BURST;
+		unsigned calls = counts[fault_kinds[i].entry], stride = calls / PER_KIND + 1;
+		struct kind_runs k = {.kind = &fault_kinds[i],
+				      .bpf = (seed + i) % 4 == 1 ? "auto" : "off",
+				      .burst = (seed + i) % 4 == 0 ? BURST : 1};
 
-		kind_run(kind, burst, 1 + (seed + (unsigned)i * 7) % stride, stride,
-			 MAX(counts[kind->entry], 1U));
+		if (runner.bpf)
+			k.bpf = runner.bpf;
+		kind_run(k, 1 + (seed + (unsigned)i * 7) % stride, stride, MAX(calls, 1U));
 	}
 }
 
 static int run_named(const char *entry, const char *error, const char *n)
 {
 	size_t len = strcspn(error, "x");
-	unsigned burst = error[len] ? BURST : 1;
+	unsigned at;
 
 	for (size_t i = 0; i < ARRAY_SIZE(fault_kinds); i++) {
 		const struct fault_kind *kind = &fault_kinds[i];
@@ -237,15 +236,11 @@ static int run_named(const char *entry, const char *error, const char *n)
 		    strncmp(error, kind->name, len) != 0)
 			continue;
 		runner.keep = n;
-		if (n) {
-			struct kind_runs k = {.kind = kind, .burst = burst};
-
-			run_one(&k, (unsigned)strtoul(n, NULL, 10));
-			workers_wait(&k, true);
-			kind_verdict(&k);
-		} else {
-			kind_run(kind, burst, 1, 1, N_MAX);
-		}
+		at = n ? (unsigned)strtoul(n, NULL, 10) : 1;
+		kind_run((struct kind_runs){.kind = kind,
+					    .bpf = runner.bpf ? runner.bpf : "off",
+					    .burst = error[len] ? BURST : 1},
+			 at, 1, n ? at : N_MAX);
 		return 0;
 	}
 	fprintf(stderr, "no such kind of failure: %s %s\n", entry, error);
@@ -262,27 +257,39 @@ static void runner_init(void)
 		runner.workers[i].result = &shared[i];
 	snprintf(runner.dir, sizeof(runner.dir), "/tmp/hotdrain-faults-XXXXXX");
 	assert(mkdtemp(runner.dir));
-	runner.bpf = getenv("FAULT_BPF") ? getenv("FAULT_BPF") : "off";
+	runner.bpf = getenv("FAULT_BPF");
 	unsetenv("HOTDRAIN_POD_UID");
+}
+
+static void run_everything(const char *seed_text)
+{
+	static const char *const rungs[] = {"off", "auto"};
+	unsigned seed =
+		seed_text ? (unsigned)strtoul(seed_text, NULL, 10) : (unsigned)time(NULL) % 1000;
+	unsigned counts[ENTRY_COUNT];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rungs); i++) {
+		if ((runner.bpf && strcmp(runner.bpf, rungs[i]) != 0) ||
+		    !run_whole(rungs[i], counts))
+			continue;
+		if (getenv("TORTURE"))
+			run_all(rungs[i]);
+	}
+	if (getenv("TORTURE") || runner.failed)
+		return;
+	printf("# FAULT_SEED=%u\n", seed);
+	run_some(counts, seed);
 }
 
 int main(int argc, char **argv)
 {
-	const char *seed_text = getenv("FAULT_SEED");
-	unsigned seed = seed_text ? (unsigned)strtoul(seed_text, NULL, 10) : (unsigned)time(NULL);
-	unsigned counts[ENTRY_COUNT];
 	int r = 0;
 
 	runner_init();
-	if (argc > 2) {
+	if (argc > 2)
 		r = run_named(argv[1], argv[2], argc > 3 ? argv[3] : NULL);
-	} else if (run_whole(counts)) {
-		printf("# FAULT_SEED=%u\n", seed % 1000);
-		if (getenv("TORTURE"))
-			run_all();
-		else
-			run_some(counts, seed % 1000, PER_KIND);
-	}
+	else
+		run_everything(getenv("FAULT_SEED"));
 	if (!runner.keep)
 		dir_remove(runner.dir);
 	return r ? r : runner.failed > 0;
