@@ -40,12 +40,29 @@ def loads(t, root, gate, keep=None, age=None):
             runs.Load(t, root, "c2.0", gate, 20, 5.0, keep=keep, age=age, number=2)]
 
 
+def runs_with_repeats(collectors):
+    """Which runs delivered again what another had delivered, and what they said when they started."""
+    seen = {}
+    for n, c in enumerate(collectors):
+        again = {}
+        for message in map(judge.parse, c.messages()):
+            if message and message[:3] in seen:
+                again.setdefault((seen[message[:3]], *message[:2]), []).append(message[2])
+            elif message:
+                seen[message[:3]] = n
+        for (before, ident, stream), numbers in again.items():
+            yield f"run {n}: {ident} {stream} {numbers[0]}-{numbers[-1]} again, came in run {before} too"
+        if again:
+            yield from ("  " + line for line in c.stderr().splitlines() if "resumed" in line or ".gz" in line)
+
+
 def verdict(t, j, collectors):
     for c in collectors:
         j.add_records(c.records())
     problems = j.problems()
     if problems:
-        t.fail(*problems, *(f"run {n}: {runs.losses(c)}" for n, c in enumerate(collectors) if runs.losses(c)))
+        t.fail(*problems, *(f"run {n}: {runs.losses(c)}" for n, c in enumerate(collectors) if runs.losses(c)),
+               *runs_with_repeats(collectors))
     t.note(f"{j.lines} lines in {len(collectors)} runs")
 
 
