@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/sys.h"
 #include "drain/copy.h"
 #include "files/file.h"
 
@@ -122,6 +123,124 @@ static void without_a_live_file_nothing_is_waited_for(void **state)
 	assert_int_equal(copy_judge(&w->copy), COPY_NO);
 }
 
+/* Read up to "two", cut off with lost bytes unread, as it is counted. */
+static void lose(struct world *w, uint64_t bytes)
+{
+	read_live(w, "one\ntwo\n");
+	copy_note_truncation(&w->live, bytes);
+	tally_lose(&w->chain.tally, LOST_TRUNCATED, bytes);
+	chain_break_joins(&w->chain);
+	w->live.offset = w->live.mark_len = 0;
+	test_write(w->live_path, "w", "four\n");
+}
+
+static void copy_holds(struct world *w, const char *text)
+{
+	test_write(w->copy_path, "w", text);
+	w->copy.size = strlen(text);
+}
+
+static const struct lost *lost(const struct world *w)
+{
+	return &w->chain.tally.lost[LOST_TRUNCATED];
+}
+
+static bool broken(const struct world *w)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(w->chain.joins); i++)
+		if (!w->chain.joins[i].broken)
+			return false;
+	return true;
+}
+
+static void what_the_copy_holds_was_not_lost(void **state)
+{
+	struct world *w = *state;
+
+	lose(w, 6);
+	copy_holds(w, "one\ntwo\nthree\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_RESUME);
+	assert_int_equal(lost(w)->bytes, 0);
+	assert_int_equal(lost(w)->events, 0);
+	assert_false(tally_lost(&w->chain.tally));
+	assert_false(broken(w)); /* the copy goes on where it was cut */
+}
+
+static void what_the_copy_does_not_hold_stays_lost(void **state)
+{
+	struct world *w = *state;
+
+	tally_lose(&w->chain.tally, LOST_TRUNCATED, 1000); /* by an earlier one */
+	tally_lose(&w->chain.tally, LOST_HELD_CAP, 70);
+	lose(w, 20);
+	copy_holds(w, "one\ntwo\nthree\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_RESUME);
+	assert_int_equal(lost(w)->bytes, 1000 + 14);
+	assert_int_equal(lost(w)->events, 2);
+	assert_int_equal(w->chain.tally.lost[LOST_HELD_CAP].bytes, 70);
+	assert_true(broken(w));
+}
+
+static void no_more_is_taken_back_than_was_counted(void **state)
+{
+	struct world *w = *state;
+
+	tally_lose(&w->chain.tally, LOST_TRUNCATED, 1000);
+	lose(w, 2);
+	copy_holds(w, "one\ntwo\nthree\n"); /* more than anybody knew of */
+	assert_int_equal(copy_judge(&w->copy), COPY_RESUME);
+	assert_int_equal(lost(w)->bytes, 1000);
+	assert_int_equal(lost(w)->events, 1);
+}
+
+static void a_copy_made_before_the_rest_was_written_takes_nothing_back(void **state)
+{
+	struct world *w = *state;
+
+	lose(w, 6);
+	copy_holds(w, "one\ntwo\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_RESUME);
+	assert_int_equal(w->copy.offset, 8);
+	assert_int_equal(lost(w)->bytes, 6);
+	assert_int_equal(lost(w)->events, 1);
+	assert_true(broken(w));
+}
+
+static void it_is_taken_back_once(void **state)
+{
+	struct world *w = *state;
+
+	tally_lose(&w->chain.tally, LOST_TRUNCATED, 1000);
+	lose(w, 6);
+	copy_holds(w, "one\ntwo\nthree\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_RESUME);
+	assert_int_equal(copy_judge(&w->copy), COPY_RESUME);
+	assert_int_equal(lost(w)->bytes, 1000);
+	assert_int_equal(lost(w)->events, 1);
+}
+
+static void a_stranger_takes_nothing_back(void **state)
+{
+	struct world *w = *state;
+
+	lose(w, 6);
+	copy_holds(w, "zero\none\ntwo\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_NO);
+	assert_int_equal(lost(w)->bytes, 6);
+	assert_true(broken(w));
+}
+
+static void what_a_rotated_file_lost_is_in_no_copy(void **state)
+{
+	struct world *w = *state;
+
+	w->chain.live = NULL; /* it was renamed first: nobody copies it now */
+	lose(w, 6);
+	copy_holds(w, "one\ntwo\nthree\n");
+	assert_int_equal(copy_judge(&w->copy), COPY_NO);
+	assert_int_equal(lost(w)->bytes, 6);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 static const struct CMUnitTest tests[] = {
 	T(copy_resumes_where_the_live_file_was_cut),
@@ -129,5 +248,12 @@ static const struct CMUnitTest tests[] = {
 	T(same_head_but_other_bytes_before_the_cut_is_no_copy),
 	T(nothing_was_read_before_the_truncation),
 	T(without_a_live_file_nothing_is_waited_for),
+	T(what_the_copy_holds_was_not_lost),
+	T(what_the_copy_does_not_hold_stays_lost),
+	T(no_more_is_taken_back_than_was_counted),
+	T(a_copy_made_before_the_rest_was_written_takes_nothing_back),
+	T(it_is_taken_back_once),
+	T(a_stranger_takes_nothing_back),
+	T(what_a_rotated_file_lost_is_in_no_copy),
 };
 RUN_TESTS(tests)

@@ -355,6 +355,140 @@ static void flush_emits_what_was_begun(void **state)
 	assert_int_equal(w->b->n_records, 1);
 }
 
+/* Bytes between were lost: whatever comes does not belong to what was begun. */
+static void broken_record_is_given_out_as_it_is(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(add(w, "begun ", true), 0);
+	w->out.broken = true;
+	assert_int_equal(add(w, "the end of another", false), 0);
+	assert_false(join_pending(&w->out));
+	check_record(w, 0, "begun ", RECORD_TRUNCATED);
+	check_record(w, 1, "the end of another", 0);
+	assert_int_equal(w->b->n_records, 2);
+	assert_int_equal(w->budget.held_bytes, 0);
+	assert_int_equal(w->budget.cut_bytes, 0);
+}
+
+static void broken_record_is_followed_by_a_new_one(void **state)
+{
+	struct world *w = *state;
+	struct decoded d = piece("anew ", "SECOND", true);
+
+	assert_int_equal(add(w, "begun ", true), 0);
+	w->out.broken = true;
+	assert_int_equal(join_add(&w->out, &w->budget, &d, false, w->b), 0);
+	check_record(w, 0, "begun ", RECORD_TRUNCATED);
+	assert_int_equal(w->b->n_records, 1);
+	assert_true(join_pending(&w->out));
+	assert_false(w->out.broken); /* that was about the other */
+	assert_int_equal(add(w, "and ended", false), 0);
+	check_record(w, 1, "anew and ended", 0);
+	assert_int_equal(w->b->records[1].time_len, 6);
+	assert_memory_equal(w->b->records[1].time, "SECOND", 6);
+}
+
+static void broken_without_a_record_breaks_nothing(void **state)
+{
+	struct world *w = *state;
+
+	w->out.broken = true;
+	assert_int_equal(add(w, "whole", false), 0);
+	check_record(w, 0, "whole", 0);
+	w->out.broken = true;
+	assert_int_equal(add(w, "begun ", true), 0);
+	assert_int_equal(add(w, "ended", false), 0);
+	check_record(w, 1, "begun ended", 0);
+	assert_int_equal(w->b->n_records, 2);
+}
+
+static void broken_is_one_stream(void **state)
+{
+	struct world *w = *state;
+	struct decoded d = piece("err", "T", false);
+
+	assert_int_equal(add(w, "begun ", true), 0);
+	w->err.broken = true;
+	assert_int_equal(join_add(&w->err, &w->budget, &d, false, w->b), 0);
+	assert_int_equal(add(w, "ended", false), 0);
+	check_record(w, 0, "err", 0);
+	check_record(w, 1, "begun ended", 0);
+}
+
+static void broken_record_is_marked_when_flushed(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(add(w, "begun ", true), 0);
+	w->out.broken = true;
+	assert_int_equal(join_flush(&w->out, &w->budget, w->b), 0);
+	check_record(w, 0, "begun ", RECORD_TRUNCATED);
+}
+
+/* Nothing is given out twice, whichever of the two records the batch has no room for. */
+static void broken_record_waits_for_room(void **state)
+{
+	struct world *w = *state;
+
+	for (uint32_t room = 0; room <= 1; room++) {
+		assert_int_equal(add(w, "begun ", true), 0);
+		w->out.broken = true;
+		w->b->n_records = BATCH_RECORDS - room;
+		assert_int_equal(add(w, "whole", false), -ENOBUFS);
+		assert_int_equal(add(w, "whole", false), -ENOBUFS);
+		assert_int_equal(w->b->n_records, BATCH_RECORDS);
+		if (room)
+			check_record(w, BATCH_RECORDS - 1, "begun ", RECORD_TRUNCATED);
+		w->b->n_records = 0;
+		assert_int_equal(add(w, "whole", false), 0);
+		if (!room)
+			check_record(w, 0, "begun ", RECORD_TRUNCATED);
+		check_record(w, !room, "whole", 0);
+		assert_int_equal(w->b->n_records, 1 + !room);
+		batch_reset(w->b);
+	}
+}
+
+/* The caller notes where a record began: it must hear of each one, and of no other. */
+static void fresh_tells_of_each_beginning(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(add(w, "whole", false), 0);
+	assert_false(w->out.fresh);
+	assert_int_equal(add(w, "begun ", true), 0);
+	assert_true(w->out.fresh);
+	w->out.fresh = false;
+	assert_int_equal(add(w, "goes on ", true), 0);
+	assert_false(w->out.fresh);
+	w->out.broken = true;
+	assert_int_equal(add(w, "anew ", true), 0);
+	assert_true(w->out.fresh);
+	w->out.fresh = false;
+	assert_int_equal(add(w, "ended", false), 0);
+	assert_false(w->out.fresh);
+	check_record(w, 1, "begun goes on ", RECORD_TRUNCATED);
+	check_record(w, 2, "anew ended", 0);
+}
+
+static void fresh_tells_of_a_forced_beginning(void **state)
+{
+	struct world *w = *state;
+	char text[500];
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	w->budget.max_bytes = 700;
+	assert_int_equal(add(w, text, true), 0);
+	w->out.fresh = false;
+	assert_int_equal(add(w, text, true), 0);
+	check_record(w, 0, text, RECORD_TRUNCATED);
+	assert_true(join_pending(&w->out));
+	assert_true(w->out.fresh);
+	assert_int_equal(w->budget.forced_records, 1);
+}
+
 #define WORLD_TEST(f) cmocka_unit_test_setup_teardown(f, world_new, world_free)
 
 int main(void)
@@ -374,6 +508,14 @@ int main(void)
 		WORLD_TEST(full_batch_when_forced_changes_nothing),
 		WORLD_TEST(extra_bytes_bound_the_batch),
 		WORLD_TEST(flush_emits_what_was_begun),
+		WORLD_TEST(broken_record_is_given_out_as_it_is),
+		WORLD_TEST(broken_record_is_followed_by_a_new_one),
+		WORLD_TEST(broken_without_a_record_breaks_nothing),
+		WORLD_TEST(broken_is_one_stream),
+		WORLD_TEST(broken_record_is_marked_when_flushed),
+		WORLD_TEST(broken_record_waits_for_room),
+		WORLD_TEST(fresh_tells_of_each_beginning),
+		WORLD_TEST(fresh_tells_of_a_forced_beginning),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

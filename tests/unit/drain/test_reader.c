@@ -1,83 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "test.h"
-
-#include <fcntl.h>
-#include <unistd.h>
-
-#include "drain/reader.h"
-#include "event/source.h"
-#include "files/file.h"
-#include "output/batch.h"
-
-enum { FILL = 64 * 1024, LINE_MAX_BYTES = 200 * 1024 };
-
-struct world {
-	char *dir, path[128];
-	struct chain chain;
-	struct file file;
-	struct batch *batch;
-	struct join_budget budget;
-	struct reader reader;
-};
-
-static int setup(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-
-	w->dir = test_dir_make();
-	snprintf(w->path, sizeof(w->path), "%s/0.log", w->dir);
-	w->budget = (struct join_budget){.max_bytes = 1 << 20, .line_max = LINE_MAX_BYTES};
-	w->reader = (struct reader){.line_max = LINE_MAX_BYTES, .budget = &w->budget};
-	list_init(&w->chain.queue);
-	w->file.chain = &w->chain;
-	w->file.fd = open(w->path, O_RDONLY | O_CREAT, 0600);
-	assert_int_equal(source_new(w->path, &w->file.source), 0);
-	assert_int_equal(batch_new(FILL, reader_longest_line(LINE_MAX_BYTES), &w->batch), 0);
-	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	batch_free(w->batch);
-	for (size_t i = 0; i < 3; i++)
-		join_done(&w->chain.joins[i], &w->budget);
-	source_unref(w->file.source);
-	close(w->file.fd);
-	test_dir_remove(w->dir);
-	free(w);
-	return 0;
-}
-
-/* Reads until nothing comes; appends every record's text and a '|' to out. */
-static enum read_outcome read_all(struct world *w, char *out, size_t size)
-{
-	enum read_outcome outcome;
-	size_t bytes, at = 0;
-
-	if (size)
-		out[0] = '\0';
-	do {
-		assert_int_equal(
-			reader_read(&w->reader, &w->file, w->batch, FILL, &outcome, &bytes), 0);
-		for (uint32_t i = 0; size && i < w->batch->n_records; i++) {
-			const struct record *r = &w->batch->records[i];
-
-			if (r->text_len > 100)
-				at += (size_t)snprintf(out + at, size - at, "%.3s..%u%s|", r->text,
-						       r->text_len,
-						       r->flags & RECORD_TRUNCATED ? " cut" : "");
-			else
-				at += (size_t)snprintf(out + at, size - at, "%.*s|",
-						       (int)r->text_len, r->text);
-		}
-		batch_reset(w->batch);
-		w->file.inflight = 0;
-	} while (outcome == READ_MORE || outcome == READ_FULL);
-	return outcome;
-}
+#include "reader_world.h"
 
 static void torn_tail_waits_for_its_newline(void **state)
 {
@@ -87,13 +9,13 @@ static void torn_tail_waits_for_its_newline(void **state)
 	test_write(w->path, "a", "one\ntw");
 	assert_int_equal(read_all(w, out, sizeof(out)), READ_END);
 	assert_string_equal(out, "one|");
-	assert_int_equal(w->file.offset, 4);
-	assert_int_equal(w->file.torn, 2);
-	assert_false(file_dirty(&w->file));
+	assert_int_equal(w->file->offset, 4);
+	assert_int_equal(w->file->torn, 2);
+	assert_false(file_dirty(w->file));
 	test_write(w->path, "a", "o\nthree\n");
 	read_all(w, out, sizeof(out));
 	assert_string_equal(out, "two|three|");
-	assert_int_equal(w->file.offset, 14);
+	assert_int_equal(w->file->offset, 14);
 	assert_int_equal(w->chain.tally.read_bytes, 14);
 }
 
@@ -104,10 +26,10 @@ static void end_of_a_generation_emits_the_torn_tail(void **state)
 
 	test_write(w->path, "a", "one\ntwo");
 	read_all(w, out, sizeof(out));
-	assert_int_equal(reader_finish(&w->reader, &w->file, w->batch), 0);
+	assert_int_equal(reader_finish(&w->reader, w->file, w->batch), 0);
 	assert_int_equal(w->batch->n_records, 1);
 	assert_memory_equal(w->batch->records[0].text, "two", 3);
-	assert_int_equal(w->file.offset, 7);
+	assert_int_equal(w->file->offset, 7);
 	assert_int_equal(w->batch->spans[0].end_offset, 7);
 	assert_int_equal(w->batch->spans[0].count, 1);
 }
@@ -120,7 +42,7 @@ static void truncation_starts_again(void **state)
 	test_write(w->path, "a", "one\ntwo\nthree\n");
 	read_all(w, out, sizeof(out));
 	test_write(w->path, "w", "four\n");
-	w->file.probe = true;
+	w->file->probe = true;
 	assert_int_equal(read_all(w, out, sizeof(out)), READ_TRUNCATED);
 	assert_int_equal(w->chain.tally.truncations, 1);
 	read_all(w, out, sizeof(out));
@@ -152,7 +74,7 @@ static void line_over_the_limit_is_cut_and_the_file_goes_on(void **state)
 	test_write(w->path, "a", "\nafter\n");
 	read_all(w, out, sizeof(out));
 	assert_string_equal(out, "before|xxx..204800 cut|after|");
-	assert_int_equal(w->file.offset, 7 + 400 * 1024 - 1 + 7);
+	assert_int_equal(w->file->offset, 7 + 400 * 1024 - 1 + 7);
 	assert_true(w->chain.tally.skipped_bytes > 0);
 	free(line);
 }
@@ -170,9 +92,9 @@ static void line_longer_than_a_batch_is_whole(void **state)
 	/* Pieces that do not end it cost one look at the new bytes each. */
 	test_write(w->path, "a", "yyy");
 	read_all(w, out, sizeof(out));
-	assert_int_equal(w->file.torn, 150 * 1024 + 2);
+	assert_int_equal(w->file->torn, 150 * 1024 + 2);
 	test_write(w->path, "a", "\nnext\n");
-	w->file.probe = true;
+	w->file->probe = true;
 	read_all(w, out, sizeof(out));
 	assert_string_equal(out, "yyy..153602|next|");
 	free(line);
@@ -190,12 +112,11 @@ static void full_batch_goes_on_where_it_stopped(void **state)
 		fprintf(f, "%d\n", i);
 	fclose(f);
 	do {
-		assert_int_equal(
-			reader_read(&w->reader, &w->file, w->batch, FILL, &outcome, &bytes), 0);
+		assert_int_equal(reader_read(&w->reader, w->file, w->batch, FILL, &outcome, &bytes),
+				 0);
 		for (uint32_t i = 0; i < w->batch->n_records; i++, seen++)
 			assert_int_equal(strtoul(w->batch->records[i].text, NULL, 10), seen);
-		assert_true(w->batch->n_records <= BATCH_RECORDS);
-		batch_reset(w->batch);
+		ack(w);
 	} while (outcome != READ_END);
 	assert_int_equal(seen, 10000);
 }
@@ -217,8 +138,8 @@ static void format_is_told_by_the_content(void **state)
 
 	for (size_t i = 0; i < 3; i++) {
 		w->chain.format = DECODE_AUTO;
-		w->file.offset = w->file.mark_len = 0;
-		w->file.torn = w->file.sure = 0;
+		w->file->offset = w->file->mark_len = 0;
+		w->file->torn = w->file->sure = 0;
 		test_write(w->path, "w", rows[i].text);
 		read_all(w, out, sizeof(out));
 		assert_string_equal(out, rows[i].want);
@@ -237,7 +158,7 @@ static void partials_cross_a_generation(void **state)
 	assert_string_equal(out, "");
 	test_write(w->path, "w",
 		   "2026-11-21T00:32:02.3Z stderr F end\n2026-11-21T00:32:02.3Z stdout F two\n");
-	w->file.offset = w->file.mark_len = w->file.sure = 0; /* the next of the same chain */
+	w->file->offset = w->file->mark_len = w->file->sure = 0; /* the next of the same chain */
 	read_all(w, out, sizeof(out));
 	assert_string_equal(out, "err end|one two|");
 }
@@ -248,8 +169,8 @@ static void reading_from_inside_a_line_skips_to_the_next(void **state)
 	char out[100];
 
 	test_write(w->path, "a", "first line\nsecond\n");
-	w->file.offset = 4;
-	w->file.sync_line = true;
+	w->file->offset = 4;
+	w->file->sync_line = true;
 	read_all(w, out, sizeof(out));
 	assert_string_equal(out, "second|");
 	assert_int_equal(w->chain.tally.skipped_bytes, 0);
@@ -264,7 +185,7 @@ static void truncation_of_a_long_torn_tail_is_seen(void **state)
 	memset(torn, 'x', sizeof(torn) - 1);
 	test_write(w->path, "a", torn);
 	read_all(w, out, sizeof(out));
-	assert_int_equal(w->file.torn, sizeof(torn) - 1);
+	assert_int_equal(w->file->torn, sizeof(torn) - 1);
 	test_write(w->path, "w", "new\n"); /* the same inode, shorter */
 	assert_int_equal(read_all(w, out, sizeof(out)), READ_TRUNCATED);
 	assert_in_range(w->chain.tally.lost[LOST_TRUNCATED].bytes, FILL, sizeof(torn) - 1);
@@ -282,7 +203,7 @@ static void hole_of_a_writer_that_does_not_append_is_skipped(void **state)
 		fputs("12345678\n", f);
 	fflush(f);
 	read_all(w, out, 0);
-	assert_int_equal(w->file.offset, 2700000);
+	assert_int_equal(w->file->offset, 2700000);
 	assert_int_equal(ftruncate(fileno(f), 0), 0);
 	fputs("after\nthe hole\n", f);
 	fclose(f);
@@ -290,25 +211,21 @@ static void hole_of_a_writer_that_does_not_append_is_skipped(void **state)
 	read_all(w, out, sizeof(out));
 	assert_string_equal(out, "after|the hole|");
 	assert_int_equal(w->chain.tally.hole_bytes, 2700000);
-	assert_int_equal(w->file.offset, 2700015);
+	assert_int_equal(w->file->offset, 2700015);
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test_setup_teardown(torn_tail_waits_for_its_newline, setup, teardown),
-	cmocka_unit_test_setup_teardown(end_of_a_generation_emits_the_torn_tail, setup, teardown),
-	cmocka_unit_test_setup_teardown(truncation_starts_again, setup, teardown),
-	cmocka_unit_test_setup_teardown(truncated_and_grown_past_the_offset_is_noticed, setup,
-					teardown),
-	cmocka_unit_test_setup_teardown(line_over_the_limit_is_cut_and_the_file_goes_on, setup,
-					teardown),
-	cmocka_unit_test_setup_teardown(line_longer_than_a_batch_is_whole, setup, teardown),
-	cmocka_unit_test_setup_teardown(full_batch_goes_on_where_it_stopped, setup, teardown),
-	cmocka_unit_test_setup_teardown(format_is_told_by_the_content, setup, teardown),
-	cmocka_unit_test_setup_teardown(partials_cross_a_generation, setup, teardown),
-	cmocka_unit_test_setup_teardown(reading_from_inside_a_line_skips_to_the_next, setup,
-					teardown),
-	cmocka_unit_test_setup_teardown(truncation_of_a_long_torn_tail_is_seen, setup, teardown),
-	cmocka_unit_test_setup_teardown(hole_of_a_writer_that_does_not_append_is_skipped, setup,
-					teardown),
+	T(torn_tail_waits_for_its_newline),
+	T(end_of_a_generation_emits_the_torn_tail),
+	T(truncation_starts_again),
+	T(truncated_and_grown_past_the_offset_is_noticed),
+	T(line_over_the_limit_is_cut_and_the_file_goes_on),
+	T(line_longer_than_a_batch_is_whole),
+	T(full_batch_goes_on_where_it_stopped),
+	T(format_is_told_by_the_content),
+	T(partials_cross_a_generation),
+	T(reading_from_inside_a_line_skips_to_the_next),
+	T(truncation_of_a_long_torn_tail_is_seen),
+	T(hole_of_a_writer_that_does_not_append_is_skipped),
 };
 RUN_TESTS(tests)
