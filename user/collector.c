@@ -33,7 +33,7 @@
 
 #define EVENTS_MAX      8192
 #define SWEEP_NS        NS_PER_SEC
-#define SETTLE_TRIES    20
+#define SETTLE_NS       (50 * NS_PER_MS)
 #define FDS_KEPT        8 /* descriptors beside those of log files, opened later */
 #define FDS_LEAST       4
 #define POSTPONED_NS    (20 * NS_PER_MS)
@@ -279,22 +279,27 @@ static int64_t next_deadline(const struct collector *c, bool more)
 /*
  * A name is opened some time after its event: it may lead to a younger file by then, and the older
  * one turn up under its rotated name in an event still to come. So before anything is read from a
- * file just found, the events that were under way are waited for (a few, and not for long).
+ * file just found (or of a file just truncated, whose copy may have been found), the events that
+ * were under way are waited for, but not for long.
  */
 static void take_events(struct collector *c)
 {
 	struct pollfd fd = {event_queue_fd(c->queue), POLLIN, 0};
+	int64_t until_ns = clock_now_ns() + SETTLE_NS;
 
 	c->found_new = false;
 	event_queue_flush(c->queue);
-	for (int tries = 0; c->found_new && tries < SETTLE_TRIES; tries++) {
-		bool settled = watch_settled(c->watch);
+	while ((c->found_new || c->unsettled) && clock_now_ns() < until_ns) {
+		uint64_t mark = watch_mark(c->watch);
 
-		if (!event_queue_flush(c->queue) && settled)
-			break;
-		if (!settled)
+		c->found_new = c->unsettled = false;
+		while (!watch_reached(c->watch, mark) && clock_now_ns() < until_ns) {
 			poll(&fd, 1, 1);
+			event_queue_flush(c->queue);
+		}
+		event_queue_flush(c->queue);
 	}
+	c->unsettled = false;
 }
 
 static void wait_for_work(struct collector *c, bool more)
@@ -312,13 +317,13 @@ static void wait_for_work(struct collector *c, bool more)
 		ns = MAX(deadline - clock_now_ns(), INT64_C(0));
 		timeout = (struct timespec){ns / NS_PER_SEC, ns % NS_PER_SEC};
 	}
-	if (ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL) <= 0)
+	if (ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL) <= 0 && !c->unsettled)
 		return;
 	if (fds[2].revents)
 		take_signals(c);
 	if (fds[1].revents)
 		outlet_clear(c->outlet);
-	if (fds[0].revents)
+	if (fds[0].revents || c->unsettled)
 		take_events(c);
 }
 

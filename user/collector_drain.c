@@ -38,8 +38,7 @@ static void look_at_hot(struct collector *c, struct file *f, int64_t now_ns)
 		files_seek(c->files, f, now_ns);
 		return;
 	}
-	if (f->unlinked && f->size > f->offset)
-		c->held_bytes += f->size - f->offset;
+	c->held_bytes += collector_held_bytes(f);
 	if (f->maybe_copy && !collector_settle_copy(c, f, now_ns))
 		return;
 	if (file_dirty(f)) {
@@ -179,6 +178,8 @@ static bool serve(struct collector *c, struct priority *p, struct claim *claim, 
 	}
 	if (outcome == READ_FULL)
 		outlet_hand_on(c->outlet);
+	if (outcome == READ_TRUNCATED)
+		c->unsettled = true;
 	if (outcome == READ_END)
 		f->dirty_ns = 0;
 	priority_served(p, claim, bytes,
@@ -204,7 +205,7 @@ bool collector_drain(struct collector *c, int64_t now_ns)
 		       TURN_BYTES, QUANTUM_BYTES);
 	while ((claim = priority_next(&p, &grant))) {
 		c->blocked = !serve(c, &p, claim, grant, now_ns);
-		if (c->blocked)
+		if (c->blocked || c->unsettled)
 			return true;
 	}
 	for (size_t i = 0; i < c->n_claims; i++)

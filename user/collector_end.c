@@ -31,6 +31,13 @@ bool collector_is_held(const struct file *f)
 	return f->fd >= 0 && (f->unlinked || !f->path) && file_dirty(f);
 }
 
+uint64_t collector_held_bytes(const struct file *f)
+{
+	return f->displaced && f->unlinked && f->fd >= 0 && f->size > f->offset
+		       ? f->size - f->offset
+		       : 0;
+}
+
 static void drop(struct collector *c, struct file *f)
 {
 	uint64_t acked = f->acked, unread;
@@ -39,7 +46,7 @@ static void drop(struct collector *c, struct file *f)
 	unread = f->size > f->offset ? f->size - f->offset : 0;
 	tally_lose(&f->chain->tally, LOST_HELD_CAP, unread);
 	c->held_bytes -= MIN(unread, c->held_bytes);
-	chain_break_joins(f->chain);
+	chain_break_joins(f->chain, true);
 	file_skip_to_end(f);
 	f->acked = acked;
 	f->consumed += unread;
@@ -61,7 +68,7 @@ void collector_drop_held(struct collector *c)
 		list_for_each (l, next, &c->hot) {
 			struct file *f = container_of(l, struct file, in_hot);
 
-			if (f->unlinked && f->size > f->offset && f->fd >= 0 &&
+			if (collector_held_bytes(f) &&
 			    (!oldest || f->displaced_ns < oldest->displaced_ns))
 				oldest = f;
 		}
@@ -126,7 +133,7 @@ static void close_gz(struct collector *c, struct file *f, int64_t now_ns)
 	if (state != GZ_END) {
 		missing = MAX(missing, f->expected > had ? f->expected - had : 0);
 		tally_lose(&f->chain->tally, LOST_GZ_CORRUPT, missing);
-		chain_break_joins(f->chain);
+		chain_break_joins(f->chain, true);
 		log_warn(0, "%s: %s after %" PRIu64 " bytes of its content, the rest is lost",
 			 f->source->path, state == GZ_SHORT ? "cut short" : "corrupt", had);
 	}

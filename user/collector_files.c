@@ -241,8 +241,12 @@ void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns)
 
 bool collector_settle_copy(struct collector *c, struct file *f, int64_t now_ns)
 {
-	enum copy_verdict verdict = copy_judge(f);
+	struct file *live = f->chain->live;
+	enum copy_verdict verdict;
 
+	if (live && files_open(c->files, live) < 0)
+		return false;
+	verdict = copy_judge(f);
 	if (verdict == COPY_WAIT && now_ns - MAX(f->changed_ns, f->displaced_ns) < COPY_WAIT_NS)
 		return false;
 	files_settle_copy(c->files, f, verdict == COPY_RESUME);

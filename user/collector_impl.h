@@ -62,6 +62,7 @@ struct collector {
 	bool stop, blocked;
 	bool ending;    /* only what cannot be read again after a restart is still read */
 	bool idle;      /* it ends because nothing more comes: torn tails are whole lines then */
+	bool unsettled; /* a file was truncated: its copy may be in an event under way */
 	bool acked;     /* something was delivered since acks were last taken */
 	bool found_new; /* a file was opened since events were last taken */
 	int failure;    /* -errno that ends it */
@@ -98,6 +99,7 @@ void collector_flush_ended(struct collector *c, struct file *f, int64_t now_ns);
 void collector_flush_tails(struct collector *c, bool tails, int64_t deadline_ns);
 /* Unlinked files whose unread bytes exceed held_max: the oldest are given up. */
 void collector_drop_held(struct collector *c);
+uint64_t collector_held_bytes(const struct file *f);
 /* f can be read now, and never again. */
 bool collector_is_held(const struct file *f);
 /* Is there one that is worth waiting for? partials: or a successor that may hold the rest of what

@@ -3,8 +3,11 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/sys.h"
 #include "files/file.h"
+
+#define COPY_LATE_NS (200 * NS_PER_MS) /* how much later than the truncation it is found */
 
 void copy_take_head(struct file *f, const char *data, size_t n)
 {
@@ -18,8 +21,10 @@ void copy_note_truncation(struct file *f, uint64_t lost_bytes)
 
 	if (f->chain->live != f || !f->head_len)
 		return;
+	f->chain->unsettled = f->chain->copies > 0;
 	cut->offset = f->offset;
 	cut->lost_bytes = lost_bytes;
+	cut->noted_ns = clock_now_ns();
 	cut->head_len = f->head_len;
 	memcpy(cut->head, f->head, f->head_len);
 	cut->mark_len = f->mark_len;
@@ -57,9 +62,19 @@ static void find_again(const struct file *f)
 static bool resumes_at_cut(struct file *f)
 {
 	const struct cut *cut = &f->chain->cut;
+	struct stat st;
 
-	if (!cut->head_len || !holds(f, 0, cut->head, cut->head_len) ||
-	    !holds(f, cut->offset - cut->mark_len, cut->mark, cut->mark_len))
+	if (!cut->head_len || !holds(f, 0, cut->head, cut->head_len) || sys.fstat(f->fd, &st) < 0)
+		return false;
+	if ((uint64_t)st.st_size < cut->offset) {
+		if (cut->noted_ns < f->displaced_ns - COPY_LATE_NS)
+			return false; /* too late to be of that truncation */
+		f->size = (uint64_t)st.st_size;
+		file_skip_to_end(f); /* read beyond what was copied */
+		f->sync_line = false;
+		return true;
+	}
+	if (!holds(f, cut->offset - cut->mark_len, cut->mark, cut->mark_len))
 		return false;
 	f->offset = f->acked = cut->offset;
 	f->mark_len = cut->mark_len;

@@ -13,14 +13,16 @@
 
 #define DATE_LEN 8 /* 20261121 */
 
-/* worker.1 and worker.2 are generations only if there is, or was, a worker. */
+/* worker.1 and worker.2 are generations only if there is, or was, a worker; a pod's 0.log.DATE is.
+ */
 static size_t live_len(const struct table *chains, const char *path, const char *name)
 {
 	size_t len = (size_t)(name - path) + pod_path_live_len(name);
+	struct pod_path pod;
 	char live[PATH_MAX];
 	struct stat st;
 
-	if (path[len] == '\0' || table_get(chains, path, len))
+	if (path[len] == '\0' || table_get(chains, path, len) || pod_path_parse(path, &pod))
 		return len;
 	snprintf(live, sizeof(live), "%.*s", (int)len, path);
 	return sys.lstat(live, &st) == 0 ? len : strlen(path);

@@ -59,6 +59,7 @@ static inline bool tally_lost(const struct tally *t)
 /* Where the live file was when it was last found truncated (drain/copy.h). */
 struct cut {
 	uint64_t offset;
+	int64_t noted_ns;            /* when it was noticed */
 	uint64_t lost_bytes;         /* counted as lost behind it: unless a copy has them */
 	uint32_t head_len, mark_len; /* head_len 0: never */
 	char head[FILE_MARK_BYTES], mark[FILE_MARK_BYTES];
@@ -66,8 +67,13 @@ struct cut {
 
 struct chain {
 	struct table_node by_key;
-	char *key;            /* the live name's path */
-	char *alias;          /* the link by which it was found, may be NULL */
+	char *key;       /* the live name's path */
+	char *alias;     /* the link by which it was found, may be NULL */
+	unsigned copies; /* members of which it is not known yet whether they are copies */
+	unsigned unborn; /* births counted as vanished, that a rotated file may turn out to be */
+	unsigned found_late; /* rotated files found before the birth that stands for them */
+	int64_t found_late_ns;
+	bool unsettled;       /* the live file was truncated, and one of these may go before it */
 	struct list queue;    /* struct file.in_chain: generations not yet finished, oldest first */
 	struct file *live;    /* the one at the live name now, or NULL */
 	unsigned members;     /* files that refer to it, finished ones included */
@@ -90,10 +96,10 @@ void chain_insert(struct chain *c, struct file *f, const struct stat *st);
 void chain_set_live(struct chain *c, struct file *f);
 
 /* What comes next does not continue what was begun. */
-static inline void chain_break_joins(struct chain *c)
+static inline void chain_break_joins(struct chain *c, bool broken)
 {
 	for (size_t i = 0; i < sizeof(c->joins) / sizeof(c->joins[0]); i++)
-		c->joins[i].broken = true;
+		c->joins[i].broken = broken;
 }
 
 static inline bool chain_joins_pending(const struct chain *c)

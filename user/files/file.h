@@ -106,7 +106,7 @@ static inline uint64_t file_backlog(const struct file *f)
 /* May be read now: it is the oldest generation not yet finished, or outside the order. */
 static inline bool file_eligible(const struct file *f)
 {
-	return !f->maybe_copy &&
+	return !f->maybe_copy && !(f->chain->unsettled && f == f->chain->live) &&
 	       (!list_linked(&f->in_chain) || f->chain->queue.next == &f->in_chain);
 }
 

@@ -118,15 +118,26 @@ struct file *files_by_wd(const struct files *fs, int wd)
 	return n ? container_of(n, struct file, by_wd) : NULL;
 }
 
+static void settled(struct file *f)
+{
+	struct chain *c = f->chain;
+
+	c->copies -= f->maybe_copy;
+	c->unsettled = c->unsettled && c->copies;
+	f->maybe_copy = false;
+}
+
 void files_settle_copy(struct files *fs, struct file *f, bool resumed)
 {
 	struct stat st;
 
-	f->maybe_copy = false;
+	settled(f);
 	if (resumed && f->chain->live)
 		list_add_after(f->chain->live->in_chain.prev, &f->in_chain);
 	else if (f->path && sys.fstat(f->fd, &st) == 0)
 		chain_insert(f->chain, f, &st);
+	if (!resumed && !f->resumed)
+		files_found_late(fs, f->chain);
 	fs->hooks.look(fs->hooks.ctx, f);
 }
 
@@ -161,6 +172,7 @@ void files_release(struct files *fs, struct file *f)
 
 	fs->hooks.released(fs->hooks.ctx, f);
 	files_set_wd(fs, f, -1);
+	settled(f);
 	table_del(&fs->by_path, &f->by_path);
 	table_del(&fs->by_id, &f->by_id);
 	list_del(&f->in_chain);

@@ -36,6 +36,8 @@ int file_new(int fd, const struct stat *st, const char *path, const char *alias,
 void file_free(struct file *f);
 /* f's name is gone, or another file's. */
 void files_lose_name(struct files *fs, struct file *f);
+/* A generation was found under its rotated name, not having been seen under the live one. */
+void files_found_late(struct files *fs, struct chain *c);
 /* Closes f, if it is open. */
 void files_close(struct files *fs, struct file *f);
 /* f was opened. */

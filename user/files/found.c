@@ -21,6 +21,11 @@
 #include "files/files_impl.h"
 #include "files/pod_path.h"
 
+/* How a name became known. */
+enum told { TOLD_BY_LIST, TOLD_OF_BIRTH, TOLD_OF_MOVE };
+
+#define LATE_NS NS_PER_SEC /* between a rotated file that was found and the event of its birth */
+
 struct file *files_at(const struct files *fs, const char *path)
 {
 	struct table_node *n = table_get(&fs->by_path, path, strlen(path));
@@ -191,8 +196,11 @@ static int add_new(struct files *fs, const char *path, const char *alias, int fd
 		fs->stats.rotations++;
 	}
 	f->maybe_copy = !fs->starting && f->chain->live && strcmp(path, f->chain->key) != 0;
+	f->chain->copies += f->maybe_copy;
 	if (!f->maybe_copy)
 		chain_insert(f->chain, f, st);
+	if (!f->maybe_copy && !fs->starting && strcmp(path, f->chain->key) != 0)
+		files_found_late(fs, f->chain);
 	take_place(fs, f);
 	fs->hooks.opened(fs->hooks.ctx, f);
 	return 0;
@@ -233,22 +241,50 @@ void files_vanished(struct files *fs, const char *path)
 	if (!c)
 		return;
 	tally_lose(&c->tally, LOST_VANISHED, 0);
-	chain_break_joins(c);
+	chain_break_joins(c, true);
 }
 
-/* A rotated name that is gone already: the file was told of when it was born, under another. */
-static void gone_already(struct files *fs, const char *path)
+/* One more birth than files were seen at the live name: of one that is known by its rotated name,
+ * or of one that nobody saw. */
+static void born_unseen(struct files *fs, struct chain *c)
 {
-	const struct chain *c = chain_of(fs, path);
-
-	if (!c || strcmp(c->key, path) == 0)
-		files_vanished(fs, path);
+	if (clock_now_ns() - c->found_late_ns > LATE_NS)
+		c->found_late = 0;
+	if (c->found_late) {
+		c->found_late--;
+		return;
+	}
+	files_vanished(fs, c->key);
+	c->unborn++;
 }
 
-static void open_failed(struct files *fs, const char *path, int err)
+static bool directory_is_there(const char *path)
+{
+	char dir[PATH_MAX];
+	struct stat st;
+
+	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
+	return sys.lstat(dir, &st) == 0;
+}
+
+/* There was a file of that name, and it is gone. A rotated one was told of when it was born, under
+ * another name; one that came back to its name is known; the whole directory may have moved. */
+static void gone_already(struct files *fs, const char *path, enum told told)
+{
+	struct chain *c = chain_of(fs, path);
+
+	if (told == TOLD_OF_MOVE || (told == TOLD_BY_LIST && !directory_is_there(path)))
+		return;
+	if (!c)
+		files_vanished(fs, path);
+	else if (strcmp(c->key, path) == 0)
+		born_unseen(fs, c);
+}
+
+static void open_failed(struct files *fs, const char *path, enum told told, int err)
 {
 	if (err == ENOENT) {
-		gone_already(fs, path);
+		gone_already(fs, path, told);
 		return;
 	}
 	if (err == ELOOP) /* became a symbolic link meanwhile */
@@ -289,7 +325,7 @@ void files_take_postponed(struct files *fs)
 	}
 }
 
-static void open_new(struct files *fs, const char *path, const char *alias)
+static void open_new(struct files *fs, const char *path, const char *alias, enum told told)
 {
 	_cleanup_fd_ int fd = -1;
 	struct file *f;
@@ -306,7 +342,7 @@ static void open_new(struct files *fs, const char *path, const char *alias)
 		return;
 	}
 	if (fd < 0) {
-		open_failed(fs, path, errno);
+		open_failed(fs, path, told, errno);
 		return;
 	}
 	if (sys.fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
@@ -330,7 +366,7 @@ bool files_take_retry(struct files *fs)
 	return retry;
 }
 
-void files_found(struct files *fs, const char *path, const char *alias)
+static void found(struct files *fs, const char *path, const char *alias, enum told told)
 {
 	const char *slash = strrchr(path, '/');
 	struct file *at, *f;
@@ -347,7 +383,7 @@ void files_found(struct files *fs, const char *path, const char *alias)
 	at = files_at(fs, path);
 	if (sys.lstat(path, &st) < 0) {
 		if (errno == ENOENT && !at)
-			gone_already(fs, path);
+			gone_already(fs, path, told);
 		return;
 	}
 	id = id_of(&st);
@@ -364,21 +400,41 @@ void files_found(struct files *fs, const char *path, const char *alias)
 		at = f = NULL;
 	}
 	if (!f)
-		open_new(fs, path, alias);
+		open_new(fs, path, alias, told);
 	else if (f != at)
 		rename_known(fs, f, path);
+}
+
+void files_found(struct files *fs, const char *path, const char *alias)
+{
+	found(fs, path, alias, TOLD_BY_LIST);
+}
+
+void files_found_late(struct files *fs, struct chain *c)
+{
+	if (!c->unborn) {
+		c->found_late++;
+		c->found_late_ns = clock_now_ns();
+		return;
+	}
+	c->unborn--;
+	c->tally.lost[LOST_VANISHED].events--;
+	fs->stats.vanished--;
+	if (!c->unborn)
+		chain_break_joins(c, false);
 }
 
 void files_born(struct files *fs, const char *path, const char *from)
 {
 	struct file *before = files_at(fs, path), *f;
+	bool moved = from && !pod_path_ignored(strrchr(from, '/') + 1);
 
-	files_found(fs, path, NULL);
+	found(fs, path, NULL, moved ? TOLD_OF_MOVE : TOLD_OF_BIRTH);
 	f = files_at(fs, path);
-	if (!f || f != f->chain->live || (from && !pod_path_ignored(strrchr(from, '/') + 1)))
+	if (!f || f != f->chain->live || moved)
 		return;
 	if (f == before && f->announced)
-		files_vanished(fs, path);
+		born_unseen(fs, f->chain);
 	f->announced = true;
 }
 

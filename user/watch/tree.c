@@ -42,7 +42,8 @@ struct tree {
 	struct roots roots;
 	char *moved_from; /* the path of the last half of a rename, and its cookie */
 	uint32_t moved_cookie;
-	bool retry; /* a directory could not be opened for want of something */
+	bool moved_here; /* the event being dealt with is the other half */
+	bool retry;      /* a directory could not be opened for want of something */
 	struct log_limit refused_limit, failed_limit;
 	int64_t root_ns, relist_ns, dangling_ns;
 	struct tree_stats stats;
@@ -162,8 +163,7 @@ static void look_at(struct tree *t, struct node *n, const char *name, unsigned c
 		 type != DT_UNKNOWN) /* unknown: vanished already, to be counted */
 		return;
 	else if (e && t->hooks.born)
-		t->hooks.born(t->hooks.ctx, path,
-			      e->cookie && e->cookie == t->moved_cookie ? t->moved_from : NULL);
+		t->hooks.born(t->hooks.ctx, path, t->moved_here ? t->moved_from : NULL);
 	else
 		t->hooks.found(t->hooks.ctx, path, NULL);
 }
@@ -212,7 +212,7 @@ static void open_failed(struct tree *t, const char *path, int err)
 	if (err == ENOENT || err == ENOTDIR || err == ELOOP) { /* gone, or something else by now */
 		if (n)
 			node_drop(t, n);
-		else if (err == ENOENT)
+		else if (err == ENOENT && !t->moved_here)
 			t->hooks.vanished(t->hooks.ctx, path);
 		return;
 	}
@@ -292,8 +292,10 @@ bool tree_event(struct tree *t, const struct event *e)
 			t->hooks.gone(t->hooks.ctx, path);
 	}
 	if (e->action & FILE_APPEARED) {
+		t->moved_here = e->cookie && e->cookie == t->moved_cookie;
 		look_at(t, n, e->actor_name, e->is_dir ? DT_DIR : DT_UNKNOWN, e, &todo);
 		work(t, &todo);
+		t->moved_here = false;
 	}
 	return true;
 }

@@ -28,6 +28,7 @@
 #include "event/event_queue.h"
 
 #define DIR_MASK  (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR)
+#define RAW_BYTES (64 * 1024)
 #define FILE_MASK (IN_MODIFY | IN_CLOSE_WRITE | IN_ONESHOT | IN_MASK_CREATE)
 
 struct watch {
@@ -35,7 +36,8 @@ struct watch {
 	struct event_queue *queue;
 	pthread_t thread;
 	bool running;
-	atomic_bool busy; /* what was read is not all on the queue yet */
+	atomic_bool busy;                   /* what was read is not all on the queue yet */
+	atomic_uint_fast64_t taken, pushed; /* bytes of events, only growing */
 	atomic_uint_fast64_t events, overflows, refused;
 };
 
@@ -78,7 +80,7 @@ static int push_raw(struct watch *w, const struct inotify_event *raw)
 static void *read_loop(void *arg)
 {
 	struct watch *w = arg;
-	char raw[64 * 1024] __attribute__((aligned(__alignof__(struct inotify_event))));
+	char raw[RAW_BYTES] __attribute__((aligned(__alignof__(struct inotify_event))));
 	struct pollfd fds[] = {{w->fd, POLLIN, 0}, {w->stop_fd, POLLIN, 0}};
 
 	for (;;) {
@@ -92,6 +94,8 @@ static void *read_loop(void *arg)
 		n = sys.read(w->fd, raw, sizeof(raw));
 		if (n < 0 && errno != EAGAIN && errno != EINTR && push_overflow(w) < 0)
 			break;
+		if (n > 0)
+			atomic_fetch_add(&w->taken, (uint64_t)n);
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *e = (const void *)(raw + at);
 
@@ -99,6 +103,7 @@ static void *read_loop(void *arg)
 				return NULL;
 			at += (ssize_t)(sizeof(*e) + e->len);
 		}
+		atomic_store(&w->pushed, atomic_load(&w->taken));
 		atomic_store(&w->busy, false);
 	}
 	return NULL;
@@ -172,13 +177,24 @@ void watch_del(struct watch *w, int wd)
 		sys.inotify_rm_watch(w->fd, wd);
 }
 
-bool watch_settled(struct watch *w)
+static uint64_t unread_bytes(const struct watch *w)
 {
 	int unread = 0;
 
-	if (w->fd < 0)
-		return true;
-	return ioctl(w->fd, FIONREAD, &unread) == 0 && unread == 0 && !atomic_load(&w->busy);
+	return w->fd >= 0 && ioctl(w->fd, FIONREAD, &unread) == 0 ? (uint64_t)unread : 0;
+}
+
+/* A read under way may have taken as much as its buffer holds without having said so. */
+uint64_t watch_mark(struct watch *w)
+{
+	uint64_t unread = unread_bytes(w);
+
+	return unread + (atomic_load(&w->busy) ? RAW_BYTES : 0) + atomic_load(&w->taken);
+}
+
+bool watch_reached(struct watch *w, uint64_t mark)
+{
+	return atomic_load(&w->pushed) >= mark || (!unread_bytes(w) && !atomic_load(&w->busy));
 }
 
 void watch_stats(struct watch *w, struct watch_stats *ret_stats)

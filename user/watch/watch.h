@@ -33,9 +33,10 @@ int watch_add_dir(struct watch *w, int dir_fd);
  * that is returned reports only writes from now on: look at the size after this call. */
 int watch_add_file(struct watch *w, int fd);
 void watch_del(struct watch *w, int wd);
-/* Everything that happened before this call is on the event queue. False: the read loop is at it.
- */
-bool watch_settled(struct watch *w);
+/* A place in the stream of events behind everything that has happened so far, and whether all
+ * before that place is on the event queue. */
+uint64_t watch_mark(struct watch *w);
+bool watch_reached(struct watch *w, uint64_t mark);
 void watch_stats(struct watch *w, struct watch_stats *ret_stats);
 
 #endif
