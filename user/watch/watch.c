@@ -38,6 +38,8 @@ struct watch {
 	bool running;
 	atomic_bool busy;                   /* what was read is not all on the queue yet */
 	atomic_uint_fast64_t taken, pushed; /* bytes of events, only growing */
+	int files[64];                      /* the watches given to files last; most are spent */
+	unsigned n_files;
 	atomic_uint_fast64_t events, overflows, refused;
 };
 
@@ -161,14 +163,29 @@ static int add(struct watch *w, int fd, uint32_t mask)
 	return -errno;
 }
 
+/* A directory matters more than a file, whose size can be polled: at the limit one of those gives
+ * its watch away, and is told so by its IN_IGNORED. */
 int watch_add_dir(struct watch *w, int dir_fd)
 {
-	return add(w, dir_fd, DIR_MASK);
+	int wd = add(w, dir_fd, DIR_MASK);
+
+	while (wd == -ENOSPC && w->n_files) {
+		if (sys.inotify_rm_watch(w->fd, w->files[--w->n_files]) == 0)
+			wd = add(w, dir_fd, DIR_MASK);
+	}
+	return wd;
 }
 
 int watch_add_file(struct watch *w, int fd)
 {
-	return add(w, fd, FILE_MASK);
+	int wd = add(w, fd, FILE_MASK);
+
+	if (wd >= 0) {
+		if (w->n_files == ARRAY_SIZE(w->files))
+			memmove(w->files, w->files + 1, --w->n_files * sizeof(w->files[0]));
+		w->files[w->n_files++] = wd;
+	}
+	return wd;
 }
 
 void watch_del(struct watch *w, int wd)
