@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "e2e")]
 import runs  # noqa: E402
-from lib import lanes, tap  # noqa: E402
+from lib import lanes, tap, tool  # noqa: E402
 from stopped import BOTH, CHECKPOINT_S, KILL, Log, counted, nothing_lost, same  # noqa: E402
 
 suite = tap.Suite("stopped gz", timeout=110)
@@ -120,6 +120,25 @@ def a_killed_run_that_read_a_gz_goes_on_inside_it(t):
     same(t, c.messages(), wanted[len(wanted) - len(c.lines):])
     t.check(len(c.lines) >= len(wanted) - len(first), f"{len(first)} and {len(c.lines)} of {len(wanted)}")
     runs.read_nothing_more(t, log.root)
+
+
+@suite.case(bpf=BOTH, timeout=40)
+def gzipped_just_before_the_stop(t):
+    """Read to its end, compressed and removed within the last milliseconds: the gz is not taken for a new one."""
+    log, got, wanted = Log(t), [], []
+    rng = random.Random(1)
+    for _ in range(tool.scaled(100, 15)):
+        with runs.start(t, log.root) as c:
+            texts = log.write(50)
+            wanted += texts
+            c.wait_lines(50)
+            log.rotate()
+            wanted += log.write(1)
+            c.wait_lines(51)
+            log.compress()
+            time.sleep(rng.random() * 0.003)
+            got += c.stop().messages()
+    same(t, got + runs.run(t, log.root, 0).messages(), wanted, "messages of all runs")
 
 
 # A gz that is not whole
