@@ -129,7 +129,7 @@ static void lose(struct world *w, uint64_t bytes)
 	read_live(w, "one\ntwo\n");
 	copy_note_truncation(&w->live, bytes);
 	tally_lose(&w->chain.tally, LOST_TRUNCATED, bytes);
-	chain_break_joins(&w->chain);
+	chain_break_joins(&w->chain, true);
 	w->live.offset = w->live.mark_len = 0;
 	test_write(w->live_path, "w", "four\n");
 }

@@ -239,7 +239,7 @@ static void a_broken_partial_settles_its_file(void **state)
 	say(w, old, WHOLE OUT_P);
 	read_on(w, old);
 	take_records(w, out, sizeof(out));
-	chain_break_joins(&w->chain);
+	chain_break_joins(&w->chain, true);
 	say(w, new, OTHERS OUT_P OTHERS);
 	read_on(w, new);
 	take_records(w, out, sizeof(out));
@@ -344,7 +344,7 @@ static void the_record_limit_falls_anywhere(void **state)
 		say(w, old, WHOLE OUT_P);
 		read_on(w, old);
 		take_records(w, out, sizeof(out));
-		chain_break_joins(&w->chain);
+		chain_break_joins(&w->chain, true);
 		fill_spans(w, BATCH_SPANS - 1);
 		w->batch->spans[0].count = BATCH_RECORDS - room;
 		for (w->batch->n_records = 0; w->batch->n_records < BATCH_RECORDS - room;)

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "event/source.h"
 #include "files/files.h"
 
@@ -13,6 +14,8 @@ struct world {
 	struct files *files;
 	unsigned opened, looked, released, ended;
 	struct file *last;
+	char compressed[160]; /* the last one told of */
+	unsigned leaving;
 };
 
 static void opened(void *ctx, struct file *f)
@@ -38,11 +41,22 @@ static void ended(void *ctx, struct chain *c)
 	((struct world *)ctx)->ended++;
 }
 
+static void compressed(void *ctx, const char *path)
+{
+	struct world *w = ctx;
+
+	snprintf(w->compressed, sizeof(w->compressed), "%s", path);
+}
+
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct files_hooks hooks = {
-		.ctx = w, .opened = opened, .look = look, .released = released, .ended = ended};
+	struct files_hooks hooks = {.ctx = w,
+				    .opened = opened,
+				    .look = look,
+				    .released = released,
+				    .ended = ended,
+				    .compressed = compressed};
 
 	w->dir = test_dir_make();
 	assert_int_equal(files_new(&hooks, &w->files), 0);
@@ -305,6 +319,237 @@ static void writers_are_known_to_the_kernel(void **state)
 	close(fd);
 }
 
+static void compressed_files_are_told_of_only_at_the_start(void **state)
+{
+	struct world *w = *state;
+
+	files_start(w->files, false);
+	add(w, "0.log.20261121-000000.gz", "x");
+	assert_string_equal(w->compressed, at(w, "0.log.20261121-000000.gz"));
+	files_started(w->files);
+	add(w, "0.log.20261121-000001.gz", "x");
+	assert_string_equal(w->compressed, at(w, "0.log.20261121-000000.gz"));
+	assert_int_equal(w->opened, 0);
+}
+
+static void a_compressed_generation_is_one_of_its_log(void **state)
+{
+	struct world *w = *state;
+	struct file *live = add(w, "0.log", "x\n"), *f;
+	const char *path = at(w, "0.log.20261121-000000.gz");
+
+	test_write(path, "w", "x");
+	assert_int_equal(files_add_gz(w->files, path, open(path, O_RDONLY), &f), 0);
+	assert_ptr_equal(f->chain, live->chain);
+	assert_string_equal(f->source->path, path);
+	assert_true(f->compressed && f->displaced && f->probe);
+	assert_false(file_eligible(live));
+	assert_int_equal(w->opened, 2);
+	assert_true(file_leaves(f)); /* it is read once, and never grows */
+	files_finish(w->files, f);
+	assert_int_equal(w->released, 1);
+	assert_true(file_eligible(live));
+	assert_ptr_equal(live->chain->live, live);
+}
+
+static const struct lost *vanished(const struct chain *c)
+{
+	return &c->tally.lost[LOST_VANISHED];
+}
+
+static void what_vanished_is_in_the_account_of_its_log(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n");
+
+	files_found(w->files, at(w, "other.log"), NULL);
+	assert_int_equal(vanished(f->chain)->events, 0);
+	unlink(at(w, "0.log"));
+	files_gone(w->files, at(w, "0.log"));
+	assert_int_equal(vanished(f->chain)->events, 0); /* it is held */
+	files_found(w->files, at(w, "0.log"), NULL);
+	assert_int_equal(vanished(f->chain)->events, 1);
+	assert_int_equal(vanished(f->chain)->bytes, 0);
+	for (size_t i = 0; i < 3; i++) /* what began before it does not go on behind it */
+		assert_true(f->chain->joins[i].broken);
+}
+
+/* It was told of when it was born, under its live name. */
+static void a_rotated_name_that_is_gone_is_no_loss(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n");
+	struct files_stats stats;
+
+	files_found(w->files, at(w, "0.log.20261121-000000"), NULL);
+	files_found(w->files, at(w, "0.log.1"), NULL);
+	files_stats(w->files, &stats);
+	assert_int_equal(stats.vanished, 0);
+	assert_int_equal(vanished(f->chain)->events, 0);
+}
+
+static void two_births_that_lead_to_one_file_are_two_files(void **state)
+{
+	struct world *w = *state;
+	struct file *f;
+
+	add(w, "0.log", "x\n"); /* listed: its own event is still to come */
+	files_born(w->files, at(w, "0.log"), NULL);
+	f = files_at(w->files, at(w, "0.log"));
+	assert_int_equal(vanished(f->chain)->events, 0);
+	files_born(w->files, at(w, "0.log"), NULL);
+	assert_int_equal(vanished(f->chain)->events, 1);
+	files_born(w->files, at(w, "0.log"), at(w, "0.log.tmp")); /* how conmon makes one */
+	assert_int_equal(vanished(f->chain)->events, 2);
+	files_born(w->files, at(w, "0.log"), at(w, "0.log.1")); /* renamed back: no birth */
+	assert_int_equal(vanished(f->chain)->events, 2);
+	test_write(at(w, "1.log"), "w", "x\n");
+	files_born(w->files, at(w, "1.log"), NULL);
+	assert_int_equal(vanished(files_at(w->files, at(w, "1.log"))->chain)->events, 0);
+	assert_int_equal(w->opened, 2);
+}
+
+static void found_by_its_rotated_name_it_did_not_vanish(void **state)
+{
+	struct world *w = *state;
+	struct file *live = add(w, "0.log", "x\n"), *f;
+	struct chain *c = live->chain;
+
+	files_born(w->files, at(w, "0.log"), NULL);
+	files_born(w->files, at(w, "0.log"), NULL); /* the birth of what is 0.log.1 by now */
+	assert_int_equal(vanished(c)->events, 1);
+	f = add(w, "0.log.1", "y\n");
+	files_settle_copy(w->files, f, false);
+	assert_int_equal(vanished(c)->events, 0);
+	assert_false(c->joins[0].broken);
+	f = add(w, "0.log.2", "z\n"); /* the other way round */
+	files_settle_copy(w->files, f, false);
+	files_born(w->files, at(w, "0.log"), NULL);
+	assert_int_equal(vanished(c)->events, 0);
+	files_born(w->files, at(w, "0.log"), NULL); /* and one that nobody saw */
+	assert_int_equal(vanished(c)->events, 1);
+}
+
+/* Its new name may still be on its way: found as a stranger it would be read twice. */
+static void a_drained_file_without_a_name_is_forgotten_late(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n");
+
+	rename(at(w, "0.log"), at(w, "elsewhere"));
+	files_gone(w->files, at(w, "0.log"));
+	assert_false(f->unlinked);
+	assert_false(file_leaves(f));
+	files_take_retry(w->files);
+	files_finish(w->files, f);
+	assert_true(files_take_retry(w->files)); /* a rescan is asked for */
+	assert_int_equal(w->released, 0);
+	assert_false(file_leaves(f));
+	files_finish(w->files, f);
+	assert_false(files_take_retry(w->files));
+	assert_int_equal(w->released, 0);
+	f->displaced_ns -= 60 * NS_PER_SEC;
+	assert_true(file_leaves(f));
+	files_finish(w->files, f);
+	assert_int_equal(w->released, 1);
+}
+
+static void its_new_name_found_it_is_remembered(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n");
+
+	rename(at(w, "0.log"), at(w, "0.log.1"));
+	files_gone(w->files, at(w, "0.log"));
+	files_finish(w->files, f);
+	f->displaced_ns -= 60 * NS_PER_SEC;
+	files_found(w->files, at(w, "0.log.1"), NULL);
+	assert_int_equal(w->opened, 1);
+	assert_false(file_leaves(f));
+	files_finish(w->files, f);
+	assert_int_equal(w->released, 0);
+}
+
+static void an_old_writer_does_not_keep_its_successor_waiting(void **state)
+{
+	struct world *w = *state;
+	struct file *old = add(w, "0.log", "x\n"), *new;
+
+	rename(at(w, "0.log"), at(w, "0.log.1"));
+	files_gone(w->files, at(w, "0.log"));
+	files_found(w->files, at(w, "0.log.1"), NULL);
+	new = add(w, "0.log", "y\n");
+	assert_false(file_eligible(new));
+	files_linger(w->files, old);
+	assert_true(file_eligible(new));
+	assert_true(file_eligible(old)); /* late writes are read too */
+	assert_true(old->lingering);
+	files_finish(w->files, old);
+	assert_false(old->lingering);
+	assert_int_equal(w->released, 0);
+}
+
+static void visit_leaving(void *ctx, struct file *f)
+{
+	((struct world *)ctx)->leaving++;
+	assert_true(f->released);
+}
+
+static void released_files_are_seen_until_the_last_span_is_back(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n"), *g = add(w, "1.log", "x\n");
+
+	f->inflight = 2;
+	files_release(w->files, f);
+	files_release(w->files, g);
+	files_each_leaving(w->files, visit_leaving, w);
+	assert_int_equal(w->leaving, 1);
+	files_put(w->files, f);
+	files_each_leaving(w->files, visit_leaving, w);
+	assert_int_equal(w->leaving, 2);
+	files_put(w->files, f);
+	files_each_leaving(w->files, visit_leaving, w);
+	assert_int_equal(w->leaving, 2);
+	assert_int_equal(w->ended, 2);
+}
+
+static void the_size_at_which_it_rotates_is_learned(void **state)
+{
+	struct world *w = *state;
+	struct file *f = add(w, "0.log", "x\n");
+	struct chain *c = f->chain;
+
+	test_write(at(w, "0.log"), "a", "late\n");
+	rename(at(w, "0.log"), at(w, "0.log.1"));
+	files_gone(w->files, at(w, "0.log"));
+	assert_int_equal(c->rotate_bytes, 7);
+	assert_int_equal(f->size, 7);
+	assert_null(c->live);
+	assert_ptr_equal(files_chain(w->files, c->key, strlen(c->key)), c);
+	assert_null(files_chain(w->files, c->key, strlen(c->key) - 1));
+}
+
+static void a_copy_goes_right_before_the_live_file(void **state)
+{
+	struct world *w = *state;
+	struct file *old, *live, *copy;
+
+	old = add(w, "0.log", "x\n");
+	rename(at(w, "0.log"), at(w, "0.log.2"));
+	files_gone(w->files, at(w, "0.log"));
+	files_found(w->files, at(w, "0.log.2"), NULL);
+	live = add(w, "0.log", "y\n");
+	copy = add(w, "0.log.1", "y\n");
+	assert_false(list_linked(&copy->in_chain));
+	files_settle_copy(w->files, copy, true);
+	assert_false(copy->maybe_copy);
+	assert_ptr_equal(old->in_chain.next, &copy->in_chain);
+	assert_ptr_equal(copy->in_chain.next, &live->in_chain);
+	assert_true(file_eligible(old));
+	assert_false(file_eligible(copy) || file_eligible(live));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 static const struct CMUnitTest tests[] = {
 	T(found_twice_is_one_file),
@@ -321,5 +566,17 @@ static const struct CMUnitTest tests[] = {
 	T(released_file_waits_for_its_spans),
 	T(lost_names_are_found_by_verify),
 	T(writers_are_known_to_the_kernel),
+	T(compressed_files_are_told_of_only_at_the_start),
+	T(a_compressed_generation_is_one_of_its_log),
+	T(what_vanished_is_in_the_account_of_its_log),
+	T(a_rotated_name_that_is_gone_is_no_loss),
+	T(two_births_that_lead_to_one_file_are_two_files),
+	T(found_by_its_rotated_name_it_did_not_vanish),
+	T(a_drained_file_without_a_name_is_forgotten_late),
+	T(its_new_name_found_it_is_remembered),
+	T(an_old_writer_does_not_keep_its_successor_waiting),
+	T(released_files_are_seen_until_the_last_span_is_back),
+	T(the_size_at_which_it_rotates_is_learned),
+	T(a_copy_goes_right_before_the_live_file),
 };
 RUN_TESTS(tests)

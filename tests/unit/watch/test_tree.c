@@ -23,7 +23,8 @@ struct world {
 	struct watch *watch;
 	struct tree *tree;
 	char names[200][160]; /* reported and not gone since */
-	unsigned n, touched, overflows;
+	unsigned n, touched, overflows, vanished, born;
+	char last_vanished[160], from[160];
 	char alias[160];
 };
 
@@ -47,6 +48,23 @@ static void found(void *ctx, const char *path, const char *alias)
 static void gone(void *ctx, const char *path)
 {
 	forget(ctx, path, strlen(path));
+}
+
+static void vanished(void *ctx, const char *path)
+{
+	struct world *w = ctx;
+
+	w->vanished++;
+	snprintf(w->last_vanished, sizeof(w->last_vanished), "%s", path);
+}
+
+static void born(void *ctx, const char *path, const char *from)
+{
+	struct world *w = ctx;
+
+	w->born++;
+	snprintf(w->from, sizeof(w->from), "%s", from ? from : "");
+	found(ctx, path, NULL);
 }
 
 static int on_flush(void *ctx, struct event *events, size_t n)
@@ -75,7 +93,12 @@ static void settle(struct world *w)
 static void start(struct world *w, const char *root)
 {
 	struct event_queue_options q = {.capacity = 4096, .ctx = w, .on_flush = on_flush};
-	struct tree_hooks hooks = {.ctx = w, .found = found, .gone = gone, .gone_below = gone};
+	struct tree_hooks hooks = {.ctx = w,
+				   .found = found,
+				   .born = born,
+				   .vanished = vanished,
+				   .gone = gone,
+				   .gone_below = gone};
 	char path[160], *roots[1] = {path};
 
 	snprintf(path, sizeof(path), "%s%s", w->dir, root);
@@ -85,11 +108,14 @@ static void start(struct world *w, const char *root)
 	tree_scan(w->tree);
 }
 
+static struct sys whole; /* before any test puts its own calls there */
+
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
 	log_set_level(LOG_ERR);
+	whole = sys;
 	w->dir = test_dir_make();
 	*state = w;
 	return 0;
@@ -99,6 +125,7 @@ static int teardown(void **state)
 {
 	struct world *w = *state;
 
+	sys = whole;
 	if (w->queue)
 		event_queue_cancel(w->queue);
 	tree_free(w->tree);
@@ -338,6 +365,138 @@ static void one_shot_can_be_armed_again_after_its_event(void **state)
 	close(fd);
 }
 
+static bool is(const struct world *w, const char *got, const char *name)
+{
+	size_t len = strlen(w->dir);
+
+	return strncmp(got, w->dir, len) == 0 && got[len] == '/' &&
+	       strcmp(got + len + 1, name) == 0;
+}
+
+static void directories_gone_before_they_were_seen_are_told(void **state)
+{
+	struct world *w = *state;
+	struct tree_stats stats;
+
+	start(w, "");
+	run(w, "mkdir pod; touch pod/0.log; rm -r pod");
+	settle(w);
+	assert_int_equal(w->vanished, 1);
+	assert_true(is(w, w->last_vanished, "pod"));
+	run(w, "for i in 1 2 3 4 5 6 7 8 9 10; do mkdir p$i; rmdir p$i; done");
+	settle(w);
+	assert_int_equal(w->vanished, 11);
+	assert_true(is(w, w->last_vanished, "p10"));
+	assert_int_equal(w->n, 0);
+	tree_stats(w->tree, &stats);
+	assert_int_equal(stats.dirs, 1);
+}
+
+static void a_directory_that_was_seen_does_not_vanish(void **state)
+{
+	struct world *w = *state;
+
+	run(w, "mkdir -p a/b; touch a/b/0.log");
+	start(w, "");
+	run(w, "rm -r a");
+	settle(w);
+	assert_int_equal(w->n, 0);
+	tree_rescan(w->tree);
+	assert_int_equal(w->vanished, 0);
+}
+
+static int open_refused(const char *path, int flags)
+{
+	errno = EMFILE;
+	return -1;
+}
+
+static void a_directory_that_cannot_be_opened_now_has_not_vanished(void **state)
+{
+	struct world *w = *state;
+
+	start(w, "");
+	assert_false(tree_take_retry(w->tree));
+	run(w, "mkdir a; touch a/0.log");
+	sys.open_plain = open_refused;
+	settle(w);
+	sys = whole;
+	assert_int_equal(w->vanished, 0);
+	assert_int_equal(w->n, 0);
+	assert_true(tree_take_retry(w->tree));
+	assert_false(tree_take_retry(w->tree));
+	tree_rescan(w->tree);
+	assert_true(has(w, "a/0.log"));
+}
+
+/* Each birth has one event; what is listed has none. */
+static void births_are_told_with_the_name_before(void **state)
+{
+	struct world *w = *state;
+
+	run(w, "mkdir a; touch a/0.log");
+	start(w, "");
+	assert_int_equal(w->born, 0);
+	run(w, "touch a/1.log");
+	settle(w);
+	assert_int_equal(w->born, 1);
+	assert_string_equal(w->from, "");
+	run(w, "mv a/1.log a/1.log.1");
+	settle(w);
+	assert_int_equal(w->born, 2);
+	assert_true(is(w, w->from, "a/1.log"));
+	run(w, "touch ../${PWD##*/}.out; mv ../${PWD##*/}.out a/2.log"); /* from outside */
+	settle(w);
+	assert_int_equal(w->born, 3);
+	assert_string_equal(w->from, "");
+	tree_rescan(w->tree);
+	assert_int_equal(w->born, 3);
+	run(w, "rm a/0.log; touch a/0.log; rm a/0.log; touch a/0.log");
+	settle(w);
+	assert_int_equal(w->born, 5); /* the first of them, too */
+}
+
+static bool covers(const struct world *w, const char *name)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/%s", w->dir, name);
+	return tree_covers(w->tree, path);
+}
+
+static void what_is_below_a_root_or_beside_a_link_is_covered(void **state)
+{
+	struct world *w = *state;
+
+	run(w, "mkdir -p containers other pods/n_p_u/c; touch pods/n_p_u/c/0.log;"
+	       "ln -s $PWD/pods/n_p_u/c/0.log containers/p_n_c-0123456789abcdef.log");
+	start(w, "/containers");
+	assert_true(covers(w, "containers/x.log"));
+	assert_true(covers(w, "containers/not/there/yet.log"));
+	assert_true(covers(w, "pods/n_p_u/c/0.log.1"));
+	assert_true(covers(w, "pods/x/y/0.log")); /* where links may lead */
+	assert_false(covers(w, "other/x.log"));
+	assert_false(covers(w, "containers-old/x.log"));
+	assert_false(covers(w, "x.log"));
+}
+
+static void a_root_that_is_missing_covers_nothing(void **state)
+{
+	struct world *w = *state;
+
+	run(w, "mkdir -p root/a; touch root/a/0.log");
+	start(w, "/root");
+	assert_true(covers(w, "root/a/0.log"));
+	run(w, "mv root elsewhere");
+	settle(w);
+	tree_turn(w->tree, clock_now_ns() + NS_PER_SEC);
+	assert_false(covers(w, "root/a/0.log"));
+	assert_false(covers(w, "elsewhere/a/0.log"));
+	run(w, "mv elsewhere root");
+	tree_turn(w->tree, clock_now_ns() + 10 * NS_PER_SEC);
+	assert_true(covers(w, "root/a/0.log"));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 static const struct CMUnitTest tests[] = {
 	T(what_exists_is_found_at_any_depth),
@@ -351,5 +510,11 @@ static const struct CMUnitTest tests[] = {
 	T(without_watches_directories_are_listed_again),
 	T(overflow_is_answered_by_a_rescan),
 	T(one_shot_can_be_armed_again_after_its_event),
+	T(directories_gone_before_they_were_seen_are_told),
+	T(a_directory_that_was_seen_does_not_vanish),
+	T(a_directory_that_cannot_be_opened_now_has_not_vanished),
+	T(births_are_told_with_the_name_before),
+	T(what_is_below_a_root_or_beside_a_link_is_covered),
+	T(a_root_that_is_missing_covers_nothing),
 };
 RUN_TESTS(tests)
