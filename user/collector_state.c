@@ -36,7 +36,7 @@ int collector_open_state(struct collector *c, struct checkpoint *ret_loaded)
 	struct state_options options = {.dir = dir,
 					.required = strcmp(dir, CONFIG_STATE_DEFAULT) != 0,
 					.interval_ns = SAVE_NS};
-	bool bad;
+	bool bad = false;
 	int r;
 
 	if (strcmp(dir, "none") == 0)
