@@ -131,6 +131,7 @@ static void program_start(struct run *r)
 	int fd;
 
 	r->ended = false;
+	atomic_store(&r->result->faulty.armed, false); /* as the one before may have left it */
 	r->pid = fork();
 	assert(r->pid >= 0);
 	if (r->pid)

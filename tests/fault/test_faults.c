@@ -21,7 +21,7 @@
 #include "run.h"
 
 #define WORKERS  2
-#define PER_KIND 5 /* Ns, about, in the short form */
+#define PER_KIND 4 /* Ns, about, in the short form */
 #define SHOWN    2 /* failures of a kind that are shown whole */
 #define N_MAX    20000
 
