@@ -482,8 +482,8 @@ class Unnamed:
             return f.read().splitlines()
 
     def wait_lines(self, t, count):
-        proc.wait_until(lambda: len(self.read(self.out)) >= count, 10)
-        t.equal(len(self.read(self.out)), count, "lines of output")
+        proc.wait_until(lambda: len(self.read(self.out)) >= count or self.process.poll() is not None, 10)
+        t.equal(len(self.read(self.out)), count, "lines of output, with " + "; ".join(self.read(self.err)[-3:]))
 
     def stop(self, t):
         t.equal(proc.end(self.process), 0, "exit status")
