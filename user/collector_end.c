@@ -45,11 +45,11 @@ static void drop(struct collector *c, struct file *f)
 	heat_look_size(f, clock_now_ns());
 	unread = f->size > f->offset ? f->size - f->offset : 0;
 	tally_lose(&f->chain->tally, LOST_HELD_CAP, unread);
+	f->consumed += unread;
 	c->held_bytes -= MIN(unread, c->held_bytes);
 	chain_break_joins(f->chain, true);
 	file_skip_to_end(f);
 	f->acked = acked;
-	f->consumed += unread;
 	f->torn = 0;
 	f->probe = false;
 	f->dirty_ns = 0;

@@ -35,7 +35,7 @@ static void opened(void *ctx, struct file *f)
 {
 	struct collector *c = ctx;
 	int64_t now = clock_now_ns();
-	struct write_total total;
+	struct write_total total = {0};
 	int slot, r;
 
 	r = encode_source(f->source);
@@ -43,12 +43,12 @@ static void opened(void *ctx, struct file *f)
 		log_err(r, "%s: %s, its records have no names", f->path, strerror(-r));
 	if (!f->compressed && write_count_add(c->counts, f->fd, &slot) == 0)
 		f->slot = slot;
-	heat_look_size(f, now); /* after the counter, so that nothing falls between */
-	if (f->slot >= 0) {
+	if (f->slot >= 0)
 		write_count_read(c->counts, f->slot, &total);
-		f->uncounted_bytes = f->size - MIN(total.bytes, f->size);
-		f->seen_shrinks = total.shrinks;
-	}
+	heat_look_size(f, now); /* after the counter, so that nothing falls between */
+	f->uncounted_bytes = (int64_t)(f->size - total.bytes);
+	f->seen_shrinks = total.shrinks;
+	f->consumed = f->offset;
 	collector_resume_file(c, f);
 	c->active_ns = now;
 	c->found_new = true;

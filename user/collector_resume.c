@@ -38,7 +38,8 @@
 #include "files/pod_path.h"
 #include "watch/tree.h"
 
-#define HEAD_TELLS 32 /* bytes of a head that tell a file from its siblings */
+#define CLOCK_TICK_NS (10 * NS_PER_MS) /* birth times are stamped with the tick's time */
+#define HEAD_TELLS    32               /* bytes of a head that tell a file from its siblings */
 
 enum fate {
 	FATE_OPEN,      /* its file has not turned up */
@@ -249,7 +250,7 @@ static bool is_new(const struct resume *r, struct file *probe, const char *path,
 {
 	struct stat st;
 
-	if (born_ns <= r->loaded.time_ns || sys.lstat(stem, &st) == 0)
+	if (born_ns < r->loaded.time_ns - CLOCK_TICK_NS || sys.lstat(stem, &st) == 0)
 		return false;
 	for (struct wanted *w = of_log(r, stem); w; w = w->same_log)
 		if (w->fate == FATE_FOUND && w->e->head_len >= HEAD_TELLS &&

@@ -78,7 +78,7 @@ void collector_identify(struct file *f)
 	}
 	if (other || id->offset != f->acked) {
 		if (reader_pread(f, bytes, mark_len, f->acked - mark_len) != (ssize_t)mark_len)
-			return;
+			mark_len = 0; /* better one sign less than an older place */
 		id->mark_len = mark_len;
 		id->mark_sum = checkpoint_sum(bytes, mark_len);
 		id->offset = f->acked;

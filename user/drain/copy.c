@@ -72,6 +72,7 @@ static bool resumes_at_cut(struct file *f)
 		f->size = (uint64_t)st.st_size;
 		file_skip_to_end(f); /* read beyond what was copied */
 		f->sync_line = false;
+		f->consumed = f->offset;
 		return true;
 	}
 	if (!holds(f, cut->offset - cut->mark_len, cut->mark, cut->mark_len))
@@ -79,6 +80,7 @@ static bool resumes_at_cut(struct file *f)
 	f->offset = f->acked = cut->offset;
 	f->mark_len = cut->mark_len;
 	memcpy(f->mark, cut->mark, cut->mark_len);
+	f->consumed = f->offset;
 	find_again(f);
 	return true;
 }
@@ -102,7 +104,7 @@ enum copy_verdict copy_judge(struct file *f)
 
 			live->head_len = 0;
 			if (same) /* what was cut off is read in the copy */
-				live->consumed += f->size;
+				live->copied = true;
 			return same ? COPY_RESUME : COPY_NO;
 		}
 		copy_take_head(live, head, n > 0 ? (size_t)n : 0);

@@ -166,7 +166,7 @@ static int join_force(struct join *j, struct join_budget *budget, const struct d
 	uint64_t freed = j->text ? text_bytes(j->cap) : 0;
 	uint32_t cap = MIN(d->text_len, budget->line_max);
 	bool fits = budget->held_bytes - freed + text_bytes(cap) <= budget->max_bytes;
-	struct join next = {0};
+	struct join next = {.file = j->file, .start = j->start}; /* the caller's */
 	int r;
 
 	if (!batch_has_room(b, (j->text ? 1 : 0) + (fits ? 0 : 1), freed))

@@ -48,7 +48,7 @@ struct join {
  * Adds one decoded piece: emits a record into b, or keeps the piece for later. Fast path (nothing
  * begun, piece not partial): the record is the slice itself. cut: the physical line was cut by the
  * reader. 0; -ENOBUFS when b cannot take a record now (nothing was changed: hand b on and call
- * again with an empty one); -ENOMEM (nothing was changed).
+ * again with an empty one; what was begun and broken may be out already); -ENOMEM (likewise).
  */
 int join_add(struct join *j, struct join_budget *budget, const struct decoded *d, bool cut,
 	     struct batch *b);

@@ -25,6 +25,7 @@
 #include "drain/truncation.h"
 #include "event/source.h"
 #include "files/file.h"
+#include "heat/write_count.h"
 #include "output/batch.h"
 
 #define READ_MIN      4096
@@ -60,7 +61,7 @@ static struct span *span_for(struct batch *b, struct file *f)
 {
 	struct span *s = b->n_spans ? &b->spans[b->n_spans - 1] : NULL;
 
-	if (s && s->file == f)
+	if (s && s->file == f && s->epoch == f->epoch)
 		return s;
 	if (b->n_spans == BATCH_SPANS)
 		return NULL;
@@ -362,7 +363,10 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 {
 	char *base = b->arena + b->used, *data = base + f->mark_len;
 	size_t room = b->used < b->fill_bytes ? b->fill_bytes - b->used : 0, want;
+	struct write_total total = {0};
+	bool at_eof;
 	ssize_t n;
+	int rc;
 
 	*ret_bytes = 0;
 	*ret_outcome = READ_FULL;
@@ -377,10 +381,22 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 		f->probe = false;
 		return 0;
 	}
+	if (r->counts && f->slot >= 0)
+		write_count_read(r->counts, f->slot, &total);
 	n = reader_pread(f, base, f->mark_len + want, f->offset - f->mark_len);
 	if (n < 0)
 		return (int)n;
-	if ((size_t)n < f->mark_len || memcmp(base, f->mark, f->mark_len) != 0)
+	while ((size_t)n < f->mark_len) { /* a short read, or shorter by now */
+		ssize_t more = reader_pread(f, base + n, f->mark_len - (size_t)n,
+					    f->offset - f->mark_len + (size_t)n);
+
+		if (more < 0)
+			return (int)more;
+		if (more == 0)
+			return start_over(r, f, ret_outcome);
+		n += more;
+	}
+	if (memcmp(base, f->mark, f->mark_len) != 0)
 		return start_over(r, f, ret_outcome);
 	f->sure = MAX(f->size, f->offset + (size_t)n - f->mark_len);
 	n -= f->mark_len;
@@ -391,6 +407,7 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 		    (uint64_t)st.st_size < f->offset)
 			return start_over(r, f, ret_outcome);
 		at_end(f, 0, ret_outcome);
+		truncation_calibrate(f, r->counts, total.bytes);
 		return 0;
 	}
 	*ret_outcome = READ_MORE;
@@ -403,7 +420,12 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 		skip(f, b, data, (size_t)n, ret_bytes);
 		return 0;
 	}
-	return take(r, f, b, data, (size_t)n, (size_t)n < want, ret_outcome, ret_bytes);
+	/* Also a read of a regular file can be short. */
+	at_eof = (size_t)n < want && (f->compressed || f->offset + (size_t)n >= f->size);
+	rc = take(r, f, b, data, (size_t)n, at_eof, ret_outcome, ret_bytes);
+	if (rc == 0 && *ret_outcome == READ_END)
+		truncation_calibrate(f, r->counts, total.bytes);
+	return rc;
 }
 
 int reader_finish(const struct reader *r, struct file *f, struct batch *b)

@@ -10,14 +10,38 @@
 #include "files/file.h"
 #include "heat/write_count.h"
 
+#define TRIES 100
+
 static bool has_counter(const struct file *f, const struct write_count *counts)
 {
 	return counts && f->slot >= 0 && !f->uncounted;
 }
 
+void truncation_calibrate(struct file *f, const struct write_count *counts, uint64_t bytes)
+{
+	int64_t beside = (int64_t)(f->consumed + f->torn - bytes);
+
+	if (has_counter(f, counts))
+		f->uncounted_bytes = MIN(f->uncounted_bytes, beside);
+}
+
+/* Bytes in front that nobody wrote: a hole, and what it leaves of NULs in the first block of data.
+ */
+static uint64_t hole_in_front(const struct file *f)
+{
+	char block[4096];
+	off_t data = sys.lseek(f->fd, 0, SEEK_DATA);
+	uint64_t at = data > 0 ? (uint64_t)data : 0;
+	ssize_t n = sys.pread(f->fd, block, sizeof(block), (off_t)at);
+
+	for (ssize_t i = 0; i < n && block[i] == '\0'; i++)
+		at++;
+	return at;
+}
+
 /*
  * Bytes that were cut off unread. With a counter: what was written, less what was read and what is
- * there now (behind a hole). Without: as far as the file was known to reach.
+ * there now. Without: as far as the file was known to reach.
  */
 static int bytes_cut_off(struct file *f, const struct write_count *counts, uint64_t *ret_size,
 			 uint64_t *ret_cut)
@@ -26,7 +50,7 @@ static int bytes_cut_off(struct file *f, const struct write_count *counts, uint6
 	uint64_t known = f->sure > f->offset ? f->sure - f->offset : 0;
 	bool counted = has_counter(f, counts);
 	struct stat st;
-	off_t data;
+	unsigned tries = 0;
 
 	do { /* until nothing is written in between */
 		before = after;
@@ -34,18 +58,21 @@ static int bytes_cut_off(struct file *f, const struct write_count *counts, uint6
 			write_count_read(counts, f->slot, &after);
 		if (sys.fstat(f->fd, &st) < 0)
 			return -errno;
-	} while (counted && after.calls != before.calls);
-	data = sys.lseek(f->fd, 0, SEEK_DATA);
+	} while (counted && after.calls != before.calls && ++tries < TRIES);
 	f->seen_shrinks = after.shrinks;
 	*ret_size = (uint64_t)st.st_size;
 	*ret_cut = known;
 	if (counted) {
-		uint64_t written =
-			f->uncounted_bytes + after.bytes + (data > 0 ? (uint64_t)data : 0);
-		uint64_t had = f->consumed + *ret_size;
+		int64_t written = f->uncounted_bytes + (int64_t)(after.bytes + hole_in_front(f));
+		int64_t had = (int64_t)(f->consumed + *ret_size);
 
-		*ret_cut = written > had ? written - had : 0;
+		*ret_cut = written > had ? (uint64_t)(written - had) : 0;
 	}
+	if (f->copied) {
+		f->consumed += *ret_cut;
+		*ret_cut = 0;
+	}
+	f->copied = false;
 	return 0;
 }
 

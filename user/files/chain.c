@@ -25,7 +25,7 @@ static size_t live_len(const struct table *chains, const char *path, const char 
 	if (path[len] == '\0' || table_get(chains, path, len) || pod_path_parse(path, &pod))
 		return len;
 	snprintf(live, sizeof(live), "%.*s", (int)len, path);
-	return sys.lstat(live, &st) == 0 ? len : strlen(path);
+	return sys.lstat(live, &st) == 0 || errno != ENOENT ? len : strlen(path);
 }
 
 int chain_get(struct table *chains, const char *path, struct chain **ret_chain)

@@ -67,10 +67,10 @@ int file_new(int fd, const struct stat *st, const char *path, const char *alias,
 	}
 	f->fd = fd;
 	f->wd = f->slot = -1;
+	f->hole = true; /* perhaps */
 	f->id = (struct file_id){st->st_dev, st->st_ino};
 	f->size = (uint64_t)st->st_size;
-	sys.birth(fd, "", &f->identity.btime_ns);
-	r = new_source(f, path, alias);
+	r = sys.birth(fd, "", &f->identity.btime_ns) < 0 ? -errno : new_source(f, path, alias);
 	if (r < 0) {
 		file_free(f);
 		return r;

@@ -61,7 +61,7 @@ struct file {
 	uint64_t gz_size;  /* of the compressed file, at the last look */
 	uint64_t expected; /* its size as an earlier run knew it, 0: unknown */
 	uint64_t sure;     /* its size when a read last showed that it was not rewritten */
-	uint64_t consumed; /* bytes read over all epochs */
+	uint64_t consumed; /* bytes read or lost over all epochs */
 	uint64_t torn; /* bytes behind offset without a newline, the rest of the line is awaited */
 	bool skip_line,
 		sync_line; /* up to the next newline: rest of a cut line; begun inside a line */
@@ -75,11 +75,12 @@ struct file {
 	uint64_t size;  /* the largest size known */
 	bool probe;     /* written to since the last read: read until the end shows */
 	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
-	uint64_t seen_calls;      /* counters at the last look */
-	uint64_t seen_shrinks;    /* at the last truncation that was noticed */
-	uint64_t uncounted_bytes; /* written before its counter began */
-	uint64_t rate;            /* bytes per second, smoothed */
-	int64_t rate_ns;          /* when rate was updated, and rate_mark the bytes written then */
+	uint64_t seen_calls;     /* counters at the last look */
+	uint64_t seen_shrinks;   /* at the last truncation that was noticed */
+	int64_t uncounted_bytes; /* written beside what its counter says */
+	bool copied;     /* what the next truncation turns out to have cut off is in a copy */
+	uint64_t rate;   /* bytes per second, smoothed */
+	int64_t rate_ns; /* when rate was updated, and rate_mark the bytes written then */
 	uint64_t rate_mark;
 	int64_t failed_ns;           /* reads fail since, 0: they do not */
 	int64_t mtime_ns;            /* at the last look at its size */

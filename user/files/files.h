@@ -60,7 +60,8 @@ void files_found(struct files *fs, const char *path, const char *alias);
  * its event already, another one came and went in between, and is counted as vanished.
  */
 void files_born(struct files *fs, const char *path, const char *from);
-/* A compressed generation that is to be read. Takes fd, also on failure. */
+/* A compressed generation that is to be read. Takes fd, also on failure. It may be closed at once,
+ * for want of descriptors. */
 int files_add_gz(struct files *fs, const char *path, int fd, struct file **ret_file);
 /* The file known by this name. */
 struct file *files_at(const struct files *fs, const char *path);

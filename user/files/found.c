@@ -225,6 +225,7 @@ int files_add_gz(struct files *fs, const char *path, int fd, struct file **ret_f
 	r = enter(fs, f, path, stem);
 	if (r < 0)
 		return r;
+	fs->n_open > fs->open_max ? files_make_room(fs) : true;
 	chain_insert(f->chain, f, &st);
 	set_displaced(f);
 	fs->hooks.opened(fs->hooks.ctx, f);

@@ -420,7 +420,61 @@ static void a_partial_that_was_cut_off_is_settled_with_what_follows(void **state
 	assert_int_equal(w->file->inflight, 0);
 }
 
+/* Both contents in one batch. */
+static void what_is_read_behind_a_truncation_is_acknowledged(void **state)
+{
+	struct world *w = *state;
+	enum read_outcome outcome;
+	char out[100] = "";
+	size_t bytes;
+
+	say(w, w->file, WHOLE WHOLE);
+	read_on(w, w->file);
+	test_write(w->path, "w", OTHERS);
+	assert_int_equal(reader_read(&w->reader, w->file, w->batch, FILL, &outcome, &bytes), 0);
+	assert_int_equal(outcome, READ_TRUNCATED);
+	read_on(w, w->file);
+	take_records(w, out, sizeof(out));
+	assert_string_equal(out, "whole|whole|other|");
+	assert_int_equal(w->file->acked, LEN(OTHERS));
+}
+
+/* The budget is used up: in one file, and across two; begun anew, or given out at once. */
+static void a_forced_partial_settles_its_file(void **state)
+{
+	struct world *w = *state;
+	char line[800] = LINE("stdout", "P", ""), out[1000];
+	size_t head = strlen(line) - 1;
+
+	memset(line + head, 'x', 600);
+	strcpy(line + head + 600, "\n");
+	for (uint64_t max = 100; max <= 1900; max += 100) {
+		struct file *old = &w->files[0], *new = &w->files[1];
+
+		w->budget.max_bytes = max;
+		out[0] = '\0';
+		say(w, old, line);
+		read_on(w, old);
+		take_records(w, out, sizeof(out));
+		say(w, old, line);
+		read_on(w, old);
+		take_records(w, out, sizeof(out));
+		say(w, new, line);
+		read_on(w, new);
+		take_records(w, out, sizeof(out));
+		say(w, new, OUT_F);
+		read_on(w, new);
+		take_records(w, out, sizeof(out));
+		assert_int_equal(old->acked, old->offset);
+		assert_int_equal(new->acked, new->offset);
+		assert_int_equal(old->inflight + new->inflight, 0);
+	}
+	assert_true(w->budget.forced_records > 0);
+}
+
 static const struct CMUnitTest tests[] = {
+	T(what_is_read_behind_a_truncation_is_acknowledged),
+	T(a_forced_partial_settles_its_file),
 	T(acknowledged_up_to_the_open_partial),
 	T(begun_and_ended_in_one_batch_is_acknowledged_at_once),
 	T(the_first_of_several_open_partials_counts),

@@ -11,9 +11,11 @@
 #define write_count_read       counter_says
 #define truncation_take        fake_take
 #define truncation_before_read fake_before_read
+#define truncation_calibrate   fake_calibrate
 #include "drain/truncation.c"
 #undef truncation_take
 #undef truncation_before_read
+#undef truncation_calibrate
 
 /* One answer per look, the last one again and again. */
 static struct {
@@ -358,8 +360,47 @@ static void counted_by_the_kernel_nothing_needs_to_be_read_before(void **state)
 	counted_done(&c, w);
 }
 
+/* The hole is not one of whole blocks. */
+static void nuls_in_front_were_not_written(void **state)
+{
+	struct world *w = *state;
+	struct file *f = cut_off(w, 400, 1000, "");
+	FILE *out = fopen(w->path, "r+");
+
+	assert_int_equal(fseek(out, 1000, SEEK_SET), 0);
+	assert_int_equal(fwrite("after\n", 1, 6, out), 6);
+	assert_int_equal(fclose(out), 0);
+	f->slot = 0;
+	written(9, 1006, 1);
+	assert_int_equal(fake_take(f, fake_counts), 0);
+	assert_int_equal(lost(w)->bytes, 600);
+	assert_int_equal(lost(w)->events, 1);
+}
+
+static void counted_by_the_kernel_a_writer_need_not_append(void **state)
+{
+	struct world *w = *state;
+	struct counted c;
+
+	counted_new(&c, w, "w");
+	for (unsigned i = 0; i < 10000; i++)
+		say(&c, "read\n");
+	read_all(w, NULL, 0);
+	say(&c, "cut off\n");
+	assert_int_equal(ftruncate(fileno(c.out), 0), 0);
+	say(&c, "behind the hole\n");
+	assert_int_equal(read_all(w, c.text, sizeof(c.text)), READ_TRUNCATED);
+	read_all(w, c.text, sizeof(c.text));
+	assert_string_equal(c.text, "behind the hole|");
+	assert_int_equal(lost(w)->bytes, 8);
+	assert_int_equal(w->chain.tally.hole_bytes, 50008);
+	counted_done(&c, w);
+}
+
 #define F(name) cmocka_unit_test_setup_teardown(name, fake_setup, teardown)
 static const struct CMUnitTest tests[] = {
+	F(nuls_in_front_were_not_written),
+	T(counted_by_the_kernel_a_writer_need_not_append),
 	F(what_was_known_to_be_there_is_lost),
 	F(nothing_unread_is_no_loss),
 	F(the_file_begins_anew),

@@ -14,6 +14,7 @@
 #include "drain/gz.h"
 #include "event/source.h"
 #include "files/files.h"
+#include "output/batch.h"
 
 #define LATER(seconds) (INT64_C(1000000000000) + (seconds)*NS_PER_SEC)
 
@@ -676,8 +677,63 @@ static void released_it_gives_its_descriptor_back(void **state)
 	files_put(w->files, f);
 }
 
+static void compressed_generations_are_among_them(void **state)
+{
+	struct world *w = *state;
+	unsigned before = descriptors();
+	char name[32];
+
+	files_open_max(w->files, 2);
+	for (unsigned i = 1; i <= 5; i++) {
+		struct file *f;
+
+		snprintf(name, sizeof(name), "1.log.2026112%u-000000.gz", i);
+		test_write(at(w, name), "w", "");
+		assert_int_equal(files_add_gz(w->files, at(w, name),
+					      open(at(w, name), O_RDONLY | O_CLOEXEC), &f),
+				 0);
+		assert_true(f->compressed);
+		assert_int_equal(stats(w).open, i);
+		assert_in_range(descriptors() - before, 1, 2);
+	}
+}
+
+static void what_is_lost_breaks_what_was_begun(void **state)
+{
+	struct world *w = *state;
+	struct file *f = nameless(w, 60);
+	struct chain *c = f->chain;
+
+	files_seek(w->files, f, LATER(0));
+	files_seek(w->files, f, LATER(30));
+	assert_true(c->joins[STREAM_STDOUT].broken); /* by what was in between */
+	c->members--;
+	add(w, "1.log");
+	assert_ptr_equal(w->last->chain, c);
+}
+
+static void a_torn_tail_that_is_gone_is_counted(void **state)
+{
+	struct world *w = *state;
+	struct file *f = nameless(w, 7);
+	struct chain *c = f->chain;
+
+	f->torn = 7; /* the rest of its line would have been awaited */
+	files_seek(w->files, f, LATER(0));
+	files_seek(w->files, f, LATER(30));
+	assert_int_equal(w->released, 1);
+	assert_int_equal(c->tally.lost[LOST_ROTATED_AWAY].bytes, 7);
+	assert_int_equal(c->tally.lost[LOST_ROTATED_AWAY].events, 1);
+	c->members--;
+	add(w, "1.log");
+	assert_ptr_equal(w->last->chain, c);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 static const struct CMUnitTest tests[] = {
+	T(compressed_generations_are_among_them),
+	T(what_is_lost_breaks_what_was_begun),
+	T(a_torn_tail_that_is_gone_is_counted),
 	T(no_more_than_allowed_are_open),
 	T(allowed_less_the_next_open_closes_several),
 	T(who_closes_is_told_while_it_is_open),
