@@ -202,6 +202,7 @@ int collector_new(const struct config *cfg, struct collector **ret_collector)
 	list_init(&c->hot);
 	list_init(&c->slow);
 	list_init(&c->gone);
+	list_init(&c->recent);
 	c->joins = (struct join_budget){.max_bytes = cfg->join_max_bytes,
 					.line_max = (uint32_t)cfg->line_max_bytes};
 	c->reader = (struct reader){.format = cfg->decode,

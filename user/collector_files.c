@@ -79,7 +79,7 @@ static void released(void *ctx, struct file *f)
 {
 	struct collector *c = ctx;
 
-	if (c->state && f->inflight)
+	if (c->state)
 		collector_identify(f);
 	collector_changed(c, clock_now_ns());
 	list_del(&f->in_hot);
@@ -152,6 +152,7 @@ struct files_hooks collector_file_hooks(struct collector *c)
 				    .opened = opened,
 				    .look = look,
 				    .released = released,
+				    .freed = collector_freed,
 				    .ended = ended,
 				    .compressed = collector_resume_compressed,
 				    .closing = closing,
@@ -275,8 +276,10 @@ static void span_acked(void *ctx, const struct span *s, bool delivered)
 	struct file *f = s->file;
 
 	if (delivered) {
-		if (s->epoch == f->epoch && !f->released)
-			f->acked = MAX(f->acked, s->end_offset);
+		if (s->epoch == f->epoch && !f->released && s->end_offset >= f->acked) {
+			f->acked = s->end_offset;
+			memcpy(f->open, s->open, sizeof(f->open));
+		}
 		c->acked = true;
 		f->chain->tally.delivered_bytes += s->read_bytes;
 		f->chain->tally.records += s->count;

@@ -67,7 +67,9 @@ struct collector {
 	bool found_new; /* a file was opened since events were last taken */
 	int failure;    /* -errno that ends it */
 	struct tally ended; /* of the containers that are gone */
-	struct list gone;   /* those of them that lost something, the first GONE_MAX */
+	struct list recent; /* entries of files freed a moment ago (collector_state.c) */
+	unsigned n_recent;
+	struct list gone; /* those of them that lost something, the first GONE_MAX */
 	unsigned n_gone, n_ended;
 	uint64_t held_bytes; /* unread bytes of unlinked files, at the last look */
 	uint64_t blocked_turns;

@@ -38,8 +38,10 @@
 #include "files/pod_path.h"
 #include "watch/tree.h"
 
-#define CLOCK_TICK_NS (10 * NS_PER_MS) /* birth times are stamped with the tick's time */
-#define HEAD_TELLS    32               /* bytes of a head that tell a file from its siblings */
+#define CLOCK_TICK_NS                                                                 \
+	NS_PER_SEC    /* how far the clocks of birth times and checkpoints may differ \
+		       */
+#define HEAD_TELLS 32 /* bytes of a head that tell a file from its siblings */
 
 enum fate {
 	FATE_OPEN,      /* its file has not turned up */
@@ -158,19 +160,37 @@ static bool holds_content(struct file *f, const struct checkpoint_entry *e)
 	       (f->gz && gz_state(f->gz) != GZ_END && gz_inflated(f->gz) < e->offset);
 }
 
+/* Reading begins where the first record begins that was open, or at the offset. */
+static void set_place(struct file *f, const struct checkpoint_entry *e)
+{
+	size_t n;
+
+	f->offset = f->acked = e->offset;
+	memcpy(f->open, e->open, sizeof(f->open));
+	for (size_t i = 0; i < CHECKPOINT_STREAMS; i++)
+		if (e->open[i] && e->open[i] - 1 < f->offset)
+			f->offset = e->open[i] - 1;
+	if (f->offset < e->offset) {
+		f->replay = e->offset;
+		memcpy(f->replay_open, e->open, sizeof(f->replay_open));
+	} else {
+		f->skip_line = e->flags & CHECKPOINT_SKIP;
+	}
+	f->consumed = f->offset;
+	n = MIN(f->offset, (uint64_t)FILE_MARK_BYTES);
+	if (reader_pread(f, f->mark, n, f->offset - n) == (ssize_t)n)
+		f->mark_len = (uint32_t)n;
+}
+
 static void go_on(struct resume *r, struct wanted *w, struct file *f)
 {
 	const struct checkpoint_entry *e = w->e;
-	size_t n = MIN(e->offset, (uint64_t)FILE_MARK_BYTES);
 
 	w->fate = FATE_FOUND;
 	r->found++;
 	f->resumed = true;
-	f->offset = f->acked = f->consumed = e->offset;
-	f->skip_line = e->flags & CHECKPOINT_SKIP;
 	f->expected = e->size;
-	if (reader_pread(f, f->mark, n, e->offset - n) == (ssize_t)n)
-		f->mark_len = (uint32_t)n;
+	set_place(f, e);
 	f->identity.head_len = e->head_len;
 	f->identity.head_sum = e->head_sum;
 	gz_free(take_ptr(f->gz)); /* it may wait long for its turn, and its window is large */
@@ -216,14 +236,20 @@ static struct wanted *of_log(const struct resume *r, const char *path)
 	return n ? container_of(n, struct wanted, by_log) : NULL;
 }
 
+/* Its first bytes are enough, or all there is. */
+static bool head_tells(const struct checkpoint_entry *e)
+{
+	return e->head_len >= HEAD_TELLS ||
+	       (e->head_len && e->head_len == e->size && e->flags & CHECKPOINT_DONE);
+}
+
 /* The entry whose content a file that nobody knew holds. A plain one can only be the copy of a file
  * that was then rewritten; else two files that begin alike would be taken for one. */
 static struct wanted *by_content(const struct resume *r, struct file *f, const char *path)
 {
 	for (struct wanted *w = of_log(r, path); w; w = w->same_log)
 		if (((w->fate == FATE_OPEN && f->compressed) || w->fate == FATE_REWRITTEN) &&
-		    !(w->e->flags & CHECKPOINT_GZ) && w->e->head_len >= HEAD_TELLS &&
-		    holds_content(f, w->e))
+		    !(w->e->flags & CHECKPOINT_GZ) && head_tells(w->e) && holds_content(f, w->e))
 			return w;
 	return NULL;
 }
@@ -253,7 +279,7 @@ static bool is_new(const struct resume *r, struct file *probe, const char *path,
 	if (born_ns < r->loaded.time_ns - CLOCK_TICK_NS || sys.lstat(stem, &st) == 0)
 		return false;
 	for (struct wanted *w = of_log(r, stem); w; w = w->same_log)
-		if (w->fate == FATE_FOUND && w->e->head_len >= HEAD_TELLS &&
+		if (w->fate == FATE_FOUND && head_tells(w->e) &&
 		    holds(probe, 0, w->e->head_len, w->e->head_sum))
 			return false;
 	return true;
@@ -291,6 +317,7 @@ static void resume_gz(struct collector *c, const char *path)
 		btime = st.st_ctim.tv_sec * NS_PER_SEC + st.st_ctim.tv_nsec;
 	if (w && w->e->flags & CHECKPOINT_DONE) {
 		w->fate = FATE_FOUND;
+		collector_keep_recent(c, w->e);
 	} else if (w || is_new(r, &probe, path, stem, btime)) {
 		if (files_add_gz(c->files, path, take_fd(fd), &f) < 0)
 			f = NULL;
@@ -327,8 +354,10 @@ static void judge(struct collector *c, struct wanted *w)
 	if (w->fate != FATE_OPEN || !can_tell(c, e->path))
 		return;
 	w->fate = FATE_GONE;
-	if (!unread && e->flags & CHECKPOINT_DONE)
+	if (!unread && e->flags & CHECKPOINT_DONE) {
+		collector_keep_recent(c, e);
 		return;
+	}
 	c->resume->gone++;
 	collector_lose(c, e->path, log_len(e->path), LOST_ROTATED_AWAY, unread);
 }

@@ -28,7 +28,9 @@
 
 #define SAVE_NS       NS_PER_SEC
 #define SAVE_LATER_NS (100 * NS_PER_MS) /* after a change, as more is about to follow */
-#define SAVE_WATCH_NS (20 * NS_PER_MS)  /* until a save that is under way is looked at again */
+#define RECENT_NS     (5 * NS_PER_SEC)
+#define RECENT_MAX    4096
+#define SAVE_WATCH_NS (20 * NS_PER_MS) /* until a save that is under way is looked at again */
 
 int collector_open_state(struct collector *c, struct checkpoint *ret_loaded)
 {
@@ -65,16 +67,19 @@ void collector_identify(struct file *f)
 	char bytes[CHECKPOINT_HEAD_MAX];
 	ssize_t n;
 
-	if (f->compressed)
-		id->offset = f->acked; /* its inode says it all */
-	if (f->fd < 0 || f->compressed)
+	if (f->compressed) { /* its inode says it all */
+		id->offset = f->acked;
+		memcpy(id->open, f->open, sizeof(id->open));
+		return;
+	}
+	if (f->fd < 0)
 		return;
 	if (other || (id->head_len < CHECKPOINT_HEAD_MAX && id->head_len < f->size)) {
 		n = reader_pread(f, bytes, sizeof(bytes), 0);
-		if (n < 0)
-			return;
-		id->head_len = (uint32_t)n;
-		id->head_sum = checkpoint_sum(bytes, (size_t)n);
+		if (n >= 0 || other) { /* else what was read of it before still holds */
+			id->head_len = (uint32_t)MAX(n, (ssize_t)0);
+			id->head_sum = checkpoint_sum(bytes, id->head_len);
+		}
 	}
 	if (other || id->offset != f->acked) {
 		if (reader_pread(f, bytes, mark_len, f->acked - mark_len) != (ssize_t)mark_len)
@@ -84,6 +89,7 @@ void collector_identify(struct file *f)
 		id->offset = f->acked;
 		id->inside = mark_len && bytes[mark_len - 1] != '\n';
 	}
+	memcpy(id->open, f->open, sizeof(id->open));
 	id->epoch = f->epoch;
 }
 
@@ -103,28 +109,95 @@ static void add_entry(struct saving *s, const struct checkpoint_entry *e)
 		s->count++;
 }
 
-static void save_file(void *ctx, struct file *f)
+struct recent {
+	struct list in_recent;
+	int64_t until_ns;
+	struct checkpoint_entry e;
+	char path[];
+};
+
+static struct checkpoint_entry entry_of(const struct file *f)
 {
 	const struct file_identity *id = &f->identity;
 	struct checkpoint_entry e = {.dev = f->id.dev, .ino = f->id.ino, .btime_ns = id->btime_ns};
 
-	if (!f->released)
-		collector_identify(f);
 	e.offset = id->offset;
 	e.size = MAX(f->size, e.offset);
 	e.head_len = id->head_len;
 	e.head_sum = id->head_sum;
 	e.mark_len = id->mark_len;
 	e.mark_sum = id->mark_sum;
+	memcpy(e.open, id->open, sizeof(e.open));
 	e.flags = f->compressed ? CHECKPOINT_GZ : 0;
 	/* Only a line that was cut is left at such a place, or the last one of a file. */
 	if (f->acked == f->offset ? f->skip_line || f->sync_line : id->inside)
 		e.flags |= CHECKPOINT_SKIP;
 	if (!list_linked(&f->in_chain) && !f->lingering && !f->maybe_copy && !f->released &&
-	    f->acked == f->offset)
+	    f->acked == f->offset && !id->open[0] && !id->open[1] && !id->open[2])
 		e.flags |= CHECKPOINT_DONE;
 	e.path = f->path ? f->path : f->chain->key;
+	return e;
+}
+
+static void save_file(void *ctx, struct file *f)
+{
+	struct checkpoint_entry e;
+
+	if (!f->released)
+		collector_identify(f);
+	e = entry_of(f);
 	add_entry(ctx, &e);
+}
+
+static void forget_recent(struct collector *c, struct recent *r)
+{
+	list_del(&r->in_recent);
+	c->n_recent--;
+	free(r);
+}
+
+void collector_keep_recent(struct collector *c, const struct checkpoint_entry *e)
+{
+	size_t len = strlen(e->path) + 1;
+	struct recent *r = c->state ? calloc(1, sizeof(*r) + len) : NULL;
+
+	if (!r)
+		return;
+	if (c->n_recent == RECENT_MAX)
+		forget_recent(c, container_of(c->recent.next, struct recent, in_recent));
+	r->until_ns = clock_now_ns() + RECENT_NS;
+	r->e = *e;
+	r->e.flags |= CHECKPOINT_DONE;
+	memcpy(r->path, e->path, len);
+	r->e.path = r->path;
+	list_add_tail(&c->recent, &r->in_recent);
+	c->n_recent++;
+}
+
+void collector_freed(void *ctx, struct file *f)
+{
+	struct checkpoint_entry e = entry_of(f);
+
+	if (!f->displaced)
+		return;
+	e.size = e.offset = MAX(f->offset, e.offset);
+	e.mark_len = 0;
+	memset(e.open, 0, sizeof(e.open));
+	collector_keep_recent(ctx, &e);
+}
+
+static void save_recent(struct collector *c, struct saving *s)
+{
+	int64_t now = clock_now_ns();
+
+	list_for_each (l, next, &c->recent) {
+		struct recent *r = container_of(l, struct recent, in_recent);
+
+		if (r->until_ns < now)
+			forget_recent(c, r);
+		else
+			add_entry(s, &r->e);
+	}
 }
 
 static void keep_entry(void *ctx, const struct checkpoint_entry *e)
@@ -143,6 +216,7 @@ static int build(struct collector *c, struct buf *ret_text)
 	files_each(c->files, save_file, &s);
 	files_each_leaving(c->files, save_file, &s);
 	collector_resume_each_open(c, keep_entry, &s);
+	save_recent(c, &s);
 	if (!s.failure)
 		s.failure = checkpoint_end(&s.text, s.count);
 	if (s.failure) {
@@ -190,6 +264,8 @@ void collector_close_state(struct collector *c, bool save)
 
 	if (r < 0)
 		log_err(r, "state: %s", strerror(-r));
+	list_for_each (l, next, &c->recent)
+		forget_recent(c, container_of(l, struct recent, in_recent));
 	if (s) /* what could not be saved was said, and is read again */
 		state_close(s, save && r == 0 ? &text : NULL);
 }

@@ -14,6 +14,11 @@ struct file;
 /* collector_state.c: what is saved. Without a state directory each does nothing. */
 /* *ret_loaded is set, and the caller's, when c->resuming is true afterwards. */
 int collector_open_state(struct collector *c, struct checkpoint *ret_loaded);
+/* A file is gone: its entry stays for a while, as its .gz may be younger than the checkpoint. ctx:
+ * the collector. */
+void collector_freed(void *ctx, struct file *f);
+/* e is done with, but stays in the checkpoint for a few seconds. */
+void collector_keep_recent(struct collector *c, const struct checkpoint_entry *e);
 /* There is something to save. */
 void collector_changed(struct collector *c, int64_t now_ns);
 /* Brings f->identity up to date, as far as f is open. */

@@ -42,7 +42,7 @@ static const struct {
 };
 
 /* All numbers of a line at their longest, with what is between them. */
-#define NUMBERS_MAX 256
+#define NUMBERS_MAX 384
 
 uint32_t checkpoint_sum(const void *data, size_t n)
 {
@@ -105,6 +105,19 @@ static char *put_flags(char *to, unsigned flags)
 	return to;
 }
 
+static char *put_open(char *to, const uint64_t open[CHECKPOINT_STREAMS])
+{
+	for (int i = 0; i < CHECKPOINT_STREAMS; i++) {
+		if (!open[i])
+			continue;
+		*to++ = '@';
+		*to++ = (char)('0' + i);
+		*to++ = ':';
+		to = put_number(to, open[i] - 1);
+	}
+	return to;
+}
+
 static char *put_path(char *to, const char *path, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
@@ -143,6 +156,9 @@ static bool entry_within_limits(const struct checkpoint_entry *e, size_t path_le
 {
 	unsigned known = CHECKPOINT_DONE | CHECKPOINT_GZ | CHECKPOINT_SKIP;
 
+	for (int i = 0; i < CHECKPOINT_STREAMS; i++)
+		if (e->open[i] > e->offset)
+			return false;
 	return e->offset <= INT64_MAX && e->size <= INT64_MAX &&
 	       e->head_len <= CHECKPOINT_HEAD_MAX && e->mark_len <= CHECKPOINT_MARK_MAX &&
 	       !(e->flags & ~known) && e->path[0] == '/' && path_len < PATH_MAX;
@@ -176,6 +192,7 @@ int checkpoint_add(struct buf *out, const struct checkpoint_entry *e)
 	to = put_part(to, e->mark_len, e->mark_sum);
 	*to++ = ' ';
 	to = put_flags(to, e->flags);
+	to = put_open(to, e->open);
 	*to++ = ' ';
 	to = put_path(to, e->path, path_len);
 	*to++ = '\n';

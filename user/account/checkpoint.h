@@ -12,7 +12,8 @@
  * Line 1: the version, and when the state was taken (seconds.nanoseconds since 1970). Line 2:
  * begins with '#'. Then one line per file: device as MAJOR:MINOR, inode, birth time
  * (0.000000000 where it is not known), offset, size, head and mark each as LENGTH:CRC32, flags
- * (letters d, z, s in this order, "-" for none), and the path, whose bytes below 0x21, 0x7f and '%'
+ * (letters d, z, s in this order, "-" for none; then @STREAM:OFFSET for each stream with a record
+ * that began there and was still open), and the path, whose bytes below 0x21, 0x7f and '%'
  * are written as %XX (capitals). The last line: how many files, and the CRC32 of everything before
  * it. Numbers are decimal without leading zeros, sums eight small hexadecimal digits, fields are
  * one space apart: each checkpoint has exactly one spelling, and any other is refused.
@@ -29,6 +30,7 @@ struct buf;
 #define CHECKPOINT_HEAD_MAX    1024
 #define CHECKPOINT_MARK_MAX    128
 #define CHECKPOINT_ENTRIES_MAX (1u << 20)
+#define CHECKPOINT_STREAMS     3
 #define CHECKPOINT_WHY_MAX     256 /* enough for any reason of checkpoint_parse */
 
 enum checkpoint_flag {
@@ -44,6 +46,9 @@ struct checkpoint_entry {
 	uint32_t head_len, head_sum;
 	uint32_t mark_len, mark_sum; /* of the bytes just before the offset */
 	unsigned flags;
+	/* Per stream (record_stream) where a record begins that was open at the offset, plus 1; 0:
+	 * none. Everything else before the offset was acknowledged. */
+	uint64_t open[CHECKPOINT_STREAMS];
 	char *path; /* absolute, below PATH_MAX */
 };
 

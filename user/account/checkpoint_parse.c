@@ -210,6 +210,22 @@ static int get_path(struct cursor *c, char **ret)
 	return 0;
 }
 
+/* @STREAM:OFFSET, streams in order */
+static bool get_open(struct cursor *c, struct checkpoint_entry *e)
+{
+	for (int i = 0; i < CHECKPOINT_STREAMS; i++) {
+		const char name[] = {'@', (char)('0' + i), ':', '\0'};
+		uint64_t at;
+
+		if (!get_text(c, name))
+			continue;
+		if (!get_number(c, INT64_MAX, &at) || at >= e->offset)
+			return false;
+		e->open[i] = at + 1;
+	}
+	return true;
+}
+
 static int get_entry(struct cursor *c, struct checkpoint_entry *ret)
 {
 	struct checkpoint_entry e = {0};
@@ -229,8 +245,9 @@ static int get_entry(struct cursor *c, struct checkpoint_entry *ret)
 		return refuse(c, "head as LENGTH:SUM, at most 1024");
 	if (!get_part(c, CHECKPOINT_MARK_MAX, &e.mark_len, &e.mark_sum) || !get_text(c, " "))
 		return refuse(c, "mark as LENGTH:SUM, at most 128");
-	if (!get_flags(c, &e.flags) || !get_text(c, " "))
-		return refuse(c, "flags out of d, z, s, or -");
+	if (!get_flags(c, &e.flags) || !get_open(c, &e) || !get_text(c, " "))
+		return refuse(c,
+			      "flags out of d, z, s, or -, and @STREAM:OFFSET before the offset");
 	r = get_path(c, &e.path);
 	if (r == -EBADMSG)
 		return refuse(c, "an absolute path with %XX for blanks");

@@ -76,19 +76,15 @@ static struct span *span_for(struct batch *b, struct file *f)
 	return s;
 }
 
-/* Where reading must begin again so that no part of a record is missing: the offset, or where the
- * first partial record begins that is still open. */
-static uint64_t safe_offset(const struct file *f)
+/* What is open in f now, and that everything else before its offset is done with. */
+static void span_end(struct span *s, const struct file *f)
 {
-	uint64_t at = f->offset;
-
-	for (size_t i = 0; i < ARRAY_SIZE(f->chain->joins); i++) {
+	s->end_offset = f->offset;
+	for (size_t i = 0; i < ARRAY_SIZE(s->open); i++) {
 		const struct join *j = &f->chain->joins[i];
 
-		if (j->file == f && j->start < at)
-			at = j->start;
+		s->open[i] = j->file == f ? j->start + 1 : 0;
 	}
-	return at;
 }
 
 /* j's record is out, or its beginning is gone: its file may be left behind once this batch is. */
@@ -100,7 +96,7 @@ static void leave_origin(struct join *j, struct batch *b, struct file *f)
 	if (from != f) {
 		s->count = b->n_records - s->first;
 		s = span_for(b, from);
-		s->end_offset = safe_offset(from);
+		span_end(s, from);
 		span_for(b, f);
 	}
 	from->inflight--; /* never the last: a span of it is in b */
@@ -148,6 +144,9 @@ static int emit_line(const struct reader *r, struct file *f, struct batch *b, ch
 	int rc;
 
 	decode_line(format_for(r, c, line, len), line, len, cut, &d);
+	if (start < f->replay &&
+	    (!f->replay_open[d.stream] || start + 1 < f->replay_open[d.stream]))
+		return 0; /* delivered before the restart */
 	rc = add_piece(r, f, b, &d, cut, start);
 	if (rc == 0)
 		c->tally.malformed_lines += d.malformed;
@@ -181,7 +180,7 @@ static void advance(struct file *f, struct batch *b, size_t bytes)
 	f->chain->tally.read_bytes += bytes;
 	f->torn = 0;
 	s->count = b->n_records - s->first;
-	s->end_offset = safe_offset(f);
+	span_end(s, f);
 	s->read_bytes += bytes;
 }
 

@@ -94,9 +94,10 @@ int truncation_take(struct file *f, const struct write_count *counts)
 		j->broken = j->broken || cut;
 		if (j->file == f)
 			j->start = 0; /* nothing of it is in the file any more */
+		f->open[i] = 0;
 	}
 	f->epoch++;
-	f->offset = f->acked = f->torn = f->mark_len = f->sure = 0;
+	f->offset = f->acked = f->replay = f->torn = f->mark_len = f->sure = 0;
 	f->skip_line = f->sync_line = false;
 	f->hole = true; /* perhaps */
 	f->size = size;

@@ -25,6 +25,7 @@
 #include "base/table.h"
 #include "files/chain.h"
 #include "files/identity.h"
+#include "output/batch.h"
 
 struct gz;
 struct source;
@@ -55,8 +56,12 @@ struct file {
 	unsigned inflight; /* spans of this file that the sinks hold, and joins begun in it */
 	int64_t displaced_ns;
 
-	uint64_t offset;   /* the next byte to read */
-	uint64_t acked;    /* every sink has acknowledged the bytes before it: resumed here */
+	uint64_t offset; /* the next byte to read */
+	uint64_t acked;  /* every sink has acknowledged the bytes before it, but for the records
+			    that are open there: where each stream's begins, plus 1; 0: none */
+	uint64_t open[BATCH_STREAMS];
+	uint64_t replay; /* before it only what belongs to records in replay_open is taken again */
+	uint64_t replay_open[BATCH_STREAMS];
 	uint32_t epoch;    /* truncations: a span of an earlier one says nothing of this content */
 	uint64_t gz_size;  /* of the compressed file, at the last look */
 	uint64_t expected; /* its size as an earlier run knew it, 0: unknown */

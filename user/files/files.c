@@ -200,6 +200,8 @@ void files_put(struct files *fs, struct file *f)
 	if (!f->released)
 		return;
 	list_del(&f->in_chain);
+	if (fs->hooks.freed)
+		fs->hooks.freed(fs->hooks.ctx, f);
 	put_chain(fs, f->chain);
 	file_free(f);
 }

@@ -24,6 +24,8 @@ struct files_hooks {
 	void (*look)(void *ctx, struct file *f);
 	/* It leaves the tables: take back what opened gave. */
 	void (*released)(void *ctx, struct file *f);
+	/* It is about to be freed: no sink holds anything of it. May be NULL. */
+	void (*freed)(void *ctx, struct file *f);
 	/* A container's log has no file left and is about to be freed. */
 	void (*ended)(void *ctx, struct chain *c);
 	/* While starting: a compressed file, which is not followed. May be NULL. */

@@ -17,7 +17,8 @@ struct file_identity {
 	uint32_t epoch;   /* whose content the sums are of */
 	uint64_t offset;
 	uint32_t head_len, head_sum, mark_len, mark_sum;
-	bool inside; /* the offset is not at the beginning of a line */
+	uint64_t open[3]; /* as struct file.open */
+	bool inside;      /* the offset is not at the beginning of a line */
 };
 
 #endif

@@ -27,6 +27,7 @@ struct file;
 #define BATCH_RECORDS 4096
 #define BATCH_SPANS   1024
 
+#define BATCH_STREAMS 3
 enum record_stream { STREAM_NONE, STREAM_STDOUT, STREAM_STDERR };
 enum record_flags {
 	RECORD_TRUNCATED = 1 << 0, /* cut at the line limit */
@@ -44,8 +45,9 @@ struct record {
 struct span {
 	struct source *source; /* one reference held */
 	struct file *file;     /* opaque to the sinks; NULL once the file is gone */
-	uint64_t end_offset; /* every byte before it is in this batch, an earlier one, or accounted;
-				0: says nothing */
+	uint64_t end_offset; /* every byte before it is in this batch, an earlier one, or accounted,
+				but for the records that are open there; 0: says nothing */
+	uint64_t open[BATCH_STREAMS]; /* per stream where such a record begins, plus 1; 0: none */
 	uint64_t read_bytes;
 	uint32_t epoch;        /* of the file, see files/file.h */
 	uint32_t first, count; /* records[first .. first + count) */

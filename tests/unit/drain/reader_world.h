@@ -102,6 +102,26 @@ static inline uint64_t open_since(const struct file *f)
 	return at;
 }
 
+/* What a span says is settled: nothing that is open lies before it. */
+static inline uint64_t span_since(const struct span *s)
+{
+	uint64_t at = s->end_offset;
+
+	for (size_t i = 0; i < ARRAY_SIZE(s->open); i++)
+		at = s->open[i] ? MIN(at, s->open[i] - 1) : at;
+	return at;
+}
+
+/* From where f would be read again. */
+static inline uint64_t settled_at(const struct file *f)
+{
+	uint64_t at = f->acked;
+
+	for (size_t i = 0; i < ARRAY_SIZE(f->open); i++)
+		at = f->open[i] ? MIN(at, f->open[i] - 1) : at;
+	return at;
+}
+
 /* Sinks and records begun refer to a file as often as it says, and never to one that is free. */
 static inline void check_references(const struct world *w)
 {
@@ -141,7 +161,7 @@ static inline void check_batch(const struct world *w)
 		assert_ptr_equal(s->source, s->file->source);
 		assert_true(s->epoch <= s->file->epoch);
 		if (s->epoch == s->file->epoch)
-			assert_true(s->end_offset <= open_since(s->file));
+			assert_true(span_since(s) <= open_since(s->file));
 	}
 	assert_int_equal(at, b->n_records);
 	for (uint32_t i = 0; i < b->n_records; i++)
@@ -157,8 +177,10 @@ static inline void ack(struct world *w)
 		const struct span *s = &w->batch->spans[i];
 		struct file *f = s->file;
 
-		if (s->epoch == f->epoch)
-			f->acked = MAX(f->acked, s->end_offset);
+		if (s->epoch == f->epoch && s->end_offset >= f->acked) {
+			f->acked = s->end_offset;
+			memcpy(f->open, s->open, sizeof(f->open));
+		}
 		w->acked_bytes += s->read_bytes;
 		w->acked_records += s->count;
 		f->inflight--;

@@ -46,17 +46,17 @@ static void acknowledged_up_to_the_open_partial(void **state)
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "whole|other|");
 	assert_int_equal(w->file->offset, LEN(WHOLE OUT_P OTHERS));
-	assert_int_equal(w->file->acked, LEN(WHOLE));
+	assert_int_equal(settled_at(w->file), LEN(WHOLE));
 	assert_int_equal(w->file->inflight, 1);
 	say(w, w->file, OUT_P OTHERS); /* goes on: its beginning stays */
 	read_on(w, w->file);
 	take_records(w, out, sizeof(out));
-	assert_int_equal(w->file->acked, LEN(WHOLE));
+	assert_int_equal(settled_at(w->file), LEN(WHOLE));
 	say(w, w->file, OUT_F);
 	read_on(w, w->file);
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "whole|other|other|one one two|");
-	assert_int_equal(w->file->acked, w->file->offset);
+	assert_int_equal(settled_at(w->file), w->file->offset);
 	assert_int_equal(w->file->inflight, 0);
 }
 
@@ -70,7 +70,7 @@ static void begun_and_ended_in_one_batch_is_acknowledged_at_once(void **state)
 	assert_int_equal(w->batch->n_spans, 1);
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "one two|err end|whole|");
-	assert_int_equal(w->file->acked, w->file->offset);
+	assert_int_equal(settled_at(w->file), w->file->offset);
 	assert_int_equal(w->file->inflight, 0);
 }
 
@@ -82,19 +82,19 @@ static void the_first_of_several_open_partials_counts(void **state)
 	say(w, w->file, WHOLE ERR_P OUT_P);
 	read_on(w, w->file);
 	take_records(w, out, sizeof(out));
-	assert_int_equal(w->file->acked, LEN(WHOLE));
+	assert_int_equal(settled_at(w->file), LEN(WHOLE));
 	say(w, w->file, ERR_F);
 	read_on(w, w->file);
 	take_records(w, out, sizeof(out));
-	assert_int_equal(w->file->acked, LEN(WHOLE ERR_P));
+	assert_int_equal(settled_at(w->file), LEN(WHOLE ERR_P));
 	say(w, w->file, ERR_P OUT_F); /* one ends where another has begun */
 	read_on(w, w->file);
 	take_records(w, out, sizeof(out));
-	assert_int_equal(w->file->acked, LEN(WHOLE ERR_P OUT_P ERR_F));
+	assert_int_equal(settled_at(w->file), LEN(WHOLE ERR_P OUT_P ERR_F));
 	say(w, w->file, ERR_F);
 	read_on(w, w->file);
 	take_records(w, out, sizeof(out));
-	assert_int_equal(w->file->acked, w->file->offset);
+	assert_int_equal(settled_at(w->file), w->file->offset);
 	assert_string_equal(out, "whole|err end|one two|err end|");
 }
 
@@ -119,25 +119,25 @@ static void the_first_file_is_settled_with_the_end_in_its_successor(void **state
 	say(w, old, WHOLE OUT_P);
 	read_on(w, old);
 	take_records(w, out, sizeof(out));
-	assert_int_equal(old->acked, LEN(WHOLE));
+	assert_int_equal(settled_at(old), LEN(WHOLE));
 	assert_int_equal(old->inflight, 1);
 	say(w, new, OTHERS);
 	read_on(w, new);
 	assert_null(settled(w, old));
 	take_records(w, out, sizeof(out));
-	assert_int_equal(new->acked, LEN(OTHERS));
+	assert_int_equal(settled_at(new), LEN(OTHERS));
 	say(w, new, OTHERS OUT_F WHOLE);
 	read_on(w, new);
 	s = settled(w, old);
 	assert_non_null(s);
 	assert_int_equal(s->count, 0);
 	assert_int_equal(s->read_bytes, 0);
-	assert_int_equal(s->end_offset, LEN(WHOLE OUT_P));
+	assert_int_equal(span_since(s), LEN(WHOLE OUT_P));
 	assert_true(old->inflight > 0); /* until the batch is acknowledged */
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "whole|other|other|one two|whole|");
-	assert_int_equal(old->acked, old->offset);
-	assert_int_equal(new->acked, new->offset);
+	assert_int_equal(settled_at(old), old->offset);
+	assert_int_equal(settled_at(new), new->offset);
 	assert_int_equal(old->inflight, 0);
 	assert_int_equal(new->inflight, 0);
 }
@@ -154,7 +154,7 @@ static void each_stream_settles_the_file_it_began_in(void **state)
 	say(w, b, OUT_F);
 	read_on(w, b);
 	take_records(w, out, sizeof(out));
-	assert_int_equal(a->acked, LEN(WHOLE OUT_P)); /* stderr is still open */
+	assert_int_equal(settled_at(a), LEN(WHOLE OUT_P)); /* stderr is still open */
 	assert_int_equal(a->inflight, 1);
 	assert_int_equal(b->inflight, 0);
 	say(w, b, OUT_P);
@@ -165,7 +165,7 @@ static void each_stream_settles_the_file_it_began_in(void **state)
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "whole|one two|err end|one two|whole|");
 	for (int i = 0; i < GENERATIONS; i++) {
-		assert_int_equal(w->files[i].acked, w->files[i].offset);
+		assert_int_equal(settled_at(&w->files[i]), w->files[i].offset);
 		assert_int_equal(w->files[i].inflight, 0);
 	}
 }
@@ -183,7 +183,7 @@ static void a_record_may_run_through_a_whole_generation(void **state)
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "one one one two|");
 	for (int i = 0; i < GENERATIONS; i++) {
-		assert_int_equal(w->files[i].acked, w->files[i].offset);
+		assert_int_equal(settled_at(&w->files[i]), w->files[i].offset);
 		assert_int_equal(w->files[i].inflight, 0);
 	}
 }
@@ -200,14 +200,14 @@ static void a_flushed_partial_settles_its_file(void **state)
 	read_on(w, new);
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "whole|err other|");
-	assert_int_equal(old->acked, LEN(WHOLE));
+	assert_int_equal(settled_at(old), LEN(WHOLE));
 	assert_int_equal(reader_flush_joins(&w->reader, &w->chain, w->batch, new, false), 0);
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "whole|err other|one |");
-	assert_int_equal(old->acked, old->offset);
+	assert_int_equal(settled_at(old), old->offset);
 	assert_int_equal(old->inflight, 0);
 	assert_int_equal(new->inflight, 0);
-	assert_int_equal(new->acked, LEN(OTHERS));
+	assert_int_equal(settled_at(new), LEN(OTHERS));
 }
 
 static void only_what_began_in_a_nameless_file_is_flushed_on_demand(void **state)
@@ -225,8 +225,8 @@ static void only_what_began_in_a_nameless_file_is_flushed_on_demand(void **state
 	assert_int_equal(reader_flush_joins(&w->reader, &w->chain, w->batch, old, true), 0);
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "one |");
-	assert_int_equal(old->acked, old->offset);
-	assert_int_equal(new->acked, 0);
+	assert_int_equal(settled_at(old), old->offset);
+	assert_int_equal(settled_at(new), 0);
 	new->path = NULL;
 }
 
@@ -244,14 +244,14 @@ static void a_broken_partial_settles_its_file(void **state)
 	read_on(w, new);
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "whole|other|one  cut|other|");
-	assert_int_equal(old->acked, old->offset);
+	assert_int_equal(settled_at(old), old->offset);
 	assert_int_equal(old->inflight, 0);
-	assert_int_equal(new->acked, LEN(OTHERS)); /* another one has begun there */
+	assert_int_equal(settled_at(new), LEN(OTHERS)); /* another one has begun there */
 	say(w, new, OUT_F);
 	read_on(w, new);
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "whole|other|one  cut|other|one two|");
-	assert_int_equal(new->acked, new->offset);
+	assert_int_equal(settled_at(new), new->offset);
 }
 
 /* Fills the batch with spans of a file that is not read, but for room ones. */
@@ -298,8 +298,8 @@ static void the_span_limit_falls_anywhere(void **state)
 		say(w, new, OTHERS OUT_F OUT_P OUT_F WHOLE);
 		read_through(w, new, out, sizeof(out));
 		assert_string_equal(out, "whole|err other|one two|one two|whole|");
-		assert_int_equal(old->acked, old->offset);
-		assert_int_equal(new->acked, new->offset);
+		assert_int_equal(settled_at(old), old->offset);
+		assert_int_equal(settled_at(new), new->offset);
 		assert_int_equal(old->inflight + new->inflight, 0);
 	}
 }
@@ -326,7 +326,7 @@ static void the_span_limit_falls_anywhere_in_a_flush(void **state)
 			assert_int_equal(r, -ENOBUFS);
 		}
 		assert_string_equal(out, "one |err |");
-		assert_int_equal(old->acked, old->offset);
+		assert_int_equal(settled_at(old), old->offset);
 		assert_int_equal(old->inflight + new->inflight, 0);
 	}
 }
@@ -369,8 +369,8 @@ static void the_record_limit_falls_anywhere(void **state)
 		}
 		read_through(w, new, out, sizeof(out));
 		assert_string_equal(out, "whole|one  cut|whole|two|other|");
-		assert_int_equal(old->acked, old->offset);
-		assert_int_equal(new->acked, new->offset);
+		assert_int_equal(settled_at(old), old->offset);
+		assert_int_equal(settled_at(new), new->offset);
 		assert_int_equal(old->inflight + new->inflight, 0);
 	}
 }
@@ -390,12 +390,12 @@ static void a_span_of_before_the_truncation_acknowledges_nothing_behind_it(void 
 	assert_int_equal(outcome, READ_TRUNCATED);
 	assert_int_equal(w->file->epoch, 1);
 	take_records(w, out, sizeof(out));
-	assert_int_equal(w->file->acked, 0);
+	assert_int_equal(settled_at(w->file), 0);
 	read_on(w, w->file);
 	assert_int_equal(w->batch->spans[0].epoch, 1);
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "whole|whole|other|");
-	assert_int_equal(w->file->acked, LEN(OTHERS));
+	assert_int_equal(settled_at(w->file), LEN(OTHERS));
 }
 
 static void a_partial_that_was_cut_off_is_settled_with_what_follows(void **state)
@@ -411,12 +411,12 @@ static void a_partial_that_was_cut_off_is_settled_with_what_follows(void **state
 	assert_int_equal(read_all(w, NULL, 0), READ_TRUNCATED);
 	read_on(w, w->file);
 	take_records(w, out, sizeof(out));
-	assert_int_equal(w->file->acked, 0); /* its text is not out yet */
+	assert_int_equal(settled_at(w->file), 0); /* its text is not out yet */
 	say(w, w->file, OUT_F);
 	read_on(w, w->file);
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "whole|other|one  cut|two|");
-	assert_int_equal(w->file->acked, w->file->offset);
+	assert_int_equal(settled_at(w->file), w->file->offset);
 	assert_int_equal(w->file->inflight, 0);
 }
 
@@ -436,7 +436,7 @@ static void what_is_read_behind_a_truncation_is_acknowledged(void **state)
 	read_on(w, w->file);
 	take_records(w, out, sizeof(out));
 	assert_string_equal(out, "whole|whole|other|");
-	assert_int_equal(w->file->acked, LEN(OTHERS));
+	assert_int_equal(settled_at(w->file), LEN(OTHERS));
 }
 
 /* The budget is used up: in one file, and across two; begun anew, or given out at once. */
@@ -465,8 +465,8 @@ static void a_forced_partial_settles_its_file(void **state)
 		say(w, new, OUT_F);
 		read_on(w, new);
 		take_records(w, out, sizeof(out));
-		assert_int_equal(old->acked, old->offset);
-		assert_int_equal(new->acked, new->offset);
+		assert_int_equal(settled_at(old), old->offset);
+		assert_int_equal(settled_at(new), new->offset);
 		assert_int_equal(old->inflight + new->inflight, 0);
 	}
 	assert_true(w->budget.forced_records > 0);
