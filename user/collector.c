@@ -36,7 +36,6 @@
 #define SETTLE_NS       (50 * NS_PER_MS)
 #define FDS_KEPT        8 /* descriptors beside those of log files, opened later */
 #define FDS_LEAST       4
-#define POSTPONED_NS    (20 * NS_PER_MS)
 #define PARTIAL_REST_NS (300 * NS_PER_MS)
 #define RETRY_NS        (5 * NS_PER_SEC)
 
@@ -257,15 +256,16 @@ static void take_signals(struct collector *c)
 /* When the loop must go round although nothing happens. */
 static int64_t next_deadline(const struct collector *c, bool more)
 {
-	int64_t at = MIN(c->sweep_ns, c->tree_ns), waiting = outlet_waiting_since(c->outlet);
+	int64_t at = MIN(c->sweep_ns, tree_next_ns(c->tree)),
+		waiting = outlet_waiting_since(c->outlet);
 	int64_t save;
 
 	if (more && !c->blocked)
 		return 0;
 	save = collector_save_ns(c, clock_now_ns());
 	at = MIN(at, save);
-	if (files_postponed(c->files))
-		at = MIN(at, c->postponed_ns);
+	save = files_postponed_ns(c->files);
+	at = MIN(at, save);
 	if (waiting)
 		at = MIN(at, waiting + c->cfg->linger_ns);
 	if (list_linked(&c->hot))
@@ -334,19 +334,16 @@ static void slow_work(struct collector *c, int64_t now_ns)
 		collector_sweep(c);
 		c->sweep_ns = now_ns + SWEEP_NS;
 	}
-	if (files_postponed(c->files) && now_ns >= c->postponed_ns) {
+	if (now_ns >= files_postponed_ns(c->files))
 		files_take_postponed(c->files);
-		c->postponed_ns = now_ns + POSTPONED_NS;
-	}
 	if (now_ns >= c->retry_ns) {
-		bool files = files_take_retry(c->files);
-
-		if (tree_take_retry(c->tree) || files)
+		if (files_take_retry(c->files))
 			tree_rescan(c->tree);
 		c->retry_ns = now_ns + RETRY_NS;
 	}
-	if (now_ns >= c->tree_ns)
-		c->tree_ns = tree_turn(c->tree, now_ns);
+	if (now_ns >= tree_next_ns(c->tree))
+		tree_turn(c->tree, now_ns);
+	collector_resume_rest(c, now_ns);
 }
 
 static void note_growth(void *ctx, struct file *f)
@@ -374,7 +371,8 @@ static bool any_dirty(const struct collector *c, int64_t now_ns)
 static bool is_idle(struct collector *c, int64_t now_ns)
 {
 	if (c->cfg->exit_when_idle_ns < 0 || now_ns - c->active_ns < c->cfg->exit_when_idle_ns ||
-	    any_dirty(c, now_ns) || !outlet_idle(c->outlet))
+	    any_dirty(c, now_ns) || !outlet_idle(c->outlet) || files_settling(c->files) ||
+	    tree_settling(c->tree))
 		return false;
 	files_each(c->files, note_growth, c);
 	return !any_dirty(c, now_ns);
@@ -462,8 +460,10 @@ int collector_run(struct collector *c)
 	say_rung(c);
 	c->start_ns = c->active_ns = clock_now_ns();
 	files_start(c->files, c->cfg->start == CONFIG_START_END && !c->restarted);
+	c->scanning = true;
 	tree_scan(c->tree);
-	collector_resume_rest(c);
+	c->scanning = false;
+	collector_resume_rest(c, clock_now_ns());
 	files_started(c->files);
 	while (!c->stop)
 		more = collector_turn(c, more);

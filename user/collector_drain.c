@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "collector_impl.h"
+#include "collector_state.h"
 #include "config.h"
 #include "event/source.h"
 #include "files/files.h"
@@ -193,6 +194,8 @@ bool collector_drain(struct collector *c, int64_t now_ns)
 	struct claim *claim;
 	size_t grant;
 
+	if (collector_resume_waits(c, now_ns))
+		return false;
 	collect_claims(c);
 	if (!c->n_claims)
 		return false;

@@ -56,10 +56,11 @@ struct collector {
 	struct priority_shares shares;
 
 	int signal_fd;
-	int64_t look_ns, slow_ns, sweep_ns, tree_ns, retry_ns, postponed_ns; /* when next */
+	int64_t look_ns, slow_ns, sweep_ns, retry_ns; /* when next */
 	int64_t active_ns; /* when something was last found, read or written */
 	int64_t start_ns;
 	bool stop, blocked;
+	bool scanning;  /* for the first time */
 	bool ending;    /* only what cannot be read again after a restart is still read */
 	bool idle;      /* it ends because nothing more comes: torn tails are whole lines then */
 	bool unsettled; /* a file was truncated: its copy may be in an event under way */

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "account/checkpoint.h"
 #include "base/buf.h"
@@ -38,10 +39,14 @@
 #include "files/pod_path.h"
 #include "watch/tree.h"
 
-#define CLOCK_TICK_NS                                                                 \
-	NS_PER_SEC    /* how far the clocks of birth times and checkpoints may differ \
-		       */
-#define HEAD_TELLS 32 /* bytes of a head that tell a file from its siblings */
+#define CLOCK_TICK_NS                                                              \
+	NS_PER_SEC /* how far the clocks of birth times and checkpoints may differ \
+		    */
+#define YOUNG_S       3
+#define ORDER_WAIT_NS (NS_PER_SEC / 2) /* a .gz that cannot be opened is not waited for longer */
+#define GIVE_UP_NS    (10 * NS_PER_SEC)
+#define READ_TRIES    5
+#define HEAD_TELLS    32 /* bytes of a head that tell a file from its siblings */
 
 enum fate {
 	FATE_OPEN,      /* its file has not turned up */
@@ -67,6 +72,10 @@ struct resume {
 	struct table by_inode, by_log;
 	struct buf compressed; /* paths found in the scan, each with its NUL */
 	unsigned found, inside_gz, new_gz, gone;
+	int64_t born_until_ns; /* the wall clock at the start: what was born later is not of the
+				  past */
+	int64_t give_up_ns;    /* when it is judged whatever still fails */
+	bool judged;
 };
 
 /* Length of the part that all generations of a log have in common. */
@@ -110,11 +119,15 @@ static int want(struct resume *r, struct wanted *w, const struct checkpoint_entr
 int collector_resume_new(struct collector *c, struct checkpoint *loaded)
 {
 	struct resume *r = calloc(1, sizeof(*r));
+	struct timespec now;
 	int rc = 0;
 
 	if (!r)
 		return -ENOMEM;
 	c->resume = r;
+	clock_gettime(CLOCK_REALTIME, &now);
+	r->born_until_ns = now.tv_sec * NS_PER_SEC + now.tv_nsec;
+	r->give_up_ns = clock_now_ns() + GIVE_UP_NS;
 	r->loaded = *loaded;
 	*loaded = (struct checkpoint){0};
 	r->wanted = calloc(r->loaded.n, sizeof(*r->wanted));
@@ -142,9 +155,16 @@ void collector_resume_free(struct collector *c)
 static bool holds(struct file *f, uint64_t offset, uint32_t len, uint32_t sum)
 {
 	char bytes[CHECKPOINT_HEAD_MAX];
+	size_t got = 0;
 
-	return reader_pread(f, bytes, len, offset) == (ssize_t)len &&
-	       checkpoint_sum(bytes, len) == sum;
+	for (int tries = 0; got < len && tries < READ_TRIES; tries++) {
+		ssize_t n = reader_pread(f, bytes + got, len - got, offset + got);
+
+		if (n == 0)
+			break;
+		got += n > 0 ? (size_t)n : 0;
+	}
+	return got == len && checkpoint_sum(bytes, len) == sum;
 }
 
 /* A .gz that cannot be inflated (or is not written) up to the offset holds nothing else either. */
@@ -220,13 +240,42 @@ void collector_resume_file(struct collector *c, struct file *f)
 	}
 }
 
+/* A .gz that is not to be read, now or at the next start: one that is hardly older than the
+ * checkpoint would look as if it had been born since. */
+static void leave_out(struct collector *c, const char *path, const struct stat *st, int64_t btime)
+{
+	struct checkpoint_entry e = {.dev = st->st_dev,
+				     .ino = st->st_ino,
+				     .btime_ns = btime,
+				     .flags = CHECKPOINT_GZ | CHECKPOINT_DONE,
+				     .path = (char *)path};
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (btime > (now.tv_sec - YOUNG_S) * NS_PER_SEC)
+		collector_keep_recent(c, &e);
+}
+
 void collector_resume_compressed(void *ctx, const char *path)
 {
 	struct collector *c = ctx;
 	size_t len = strlen(path);
+	int64_t btime;
+	struct stat st;
 
-	if (c->resume && len > 3 && strcmp(path + len - 3, ".gz") == 0)
+	if (len <= 3 || strcmp(path + len - 3, ".gz") != 0)
+		return;
+	if (c->resume && !c->resume->judged)
 		buf_add(&c->resume->compressed, path, len + 1);
+	else if (c->scanning && sys.lstat(path, &st) == 0 && sys.birth(AT_FDCWD, path, &btime) == 0)
+		leave_out(c, path, &st, btime);
+}
+
+bool collector_resume_waits(const struct collector *c, int64_t now_ns)
+{
+	const struct resume *r = c->resume;
+
+	return r && !r->judged && r->compressed.len && now_ns < c->start_ns + ORDER_WAIT_NS;
 }
 
 static struct wanted *of_log(const struct resume *r, const char *path)
@@ -276,7 +325,8 @@ static bool is_new(const struct resume *r, struct file *probe, const char *path,
 {
 	struct stat st;
 
-	if (born_ns < r->loaded.time_ns - CLOCK_TICK_NS || sys.lstat(stem, &st) == 0)
+	if (born_ns < r->loaded.time_ns - CLOCK_TICK_NS ||
+	    born_ns > r->born_until_ns + CLOCK_TICK_NS || sys.lstat(stem, &st) == 0)
 		return false;
 	for (struct wanted *w = of_log(r, stem); w; w = w->same_log)
 		if (w->fate == FATE_FOUND && head_tells(w->e) &&
@@ -296,7 +346,8 @@ static struct wanted *by_gz_identity(const struct resume *r, const struct stat *
 	return NULL;
 }
 
-static void resume_gz(struct collector *c, const char *path)
+/* 0, also when it is none that is wanted, or -errno: worth another try. */
+static int resume_gz(struct collector *c, const char *path)
 {
 	struct resume *r = c->resume;
 	_cleanup_fd_ int fd = sys.open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -305,11 +356,13 @@ static void resume_gz(struct collector *c, const char *path)
 	struct wanted *w;
 	int64_t btime = 0;
 	struct stat st;
+	int rc = 0;
 
 	snprintf(stem, sizeof(stem), "%.*s", (int)(strlen(path) - 3), path);
-	if (fd < 0 || sys.fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    sys.birth(fd, "", &btime) < 0)
-		return;
+	if (fd < 0 || sys.fstat(fd, &st) < 0 || sys.birth(fd, "", &btime) < 0)
+		return errno == ENOENT || errno == ELOOP ? 0 : -errno;
+	if (!S_ISREG(st.st_mode))
+		return 0;
 	w = by_gz_identity(r, &st, btime);
 	if (!w)
 		w = by_content(r, &probe, stem);
@@ -319,14 +372,16 @@ static void resume_gz(struct collector *c, const char *path)
 		w->fate = FATE_FOUND;
 		collector_keep_recent(c, w->e);
 	} else if (w || is_new(r, &probe, path, stem, btime)) {
-		if (files_add_gz(c->files, path, take_fd(fd), &f) < 0)
-			f = NULL;
-		if (f && w)
+		rc = files_add_gz(c->files, path, take_fd(fd), &f);
+		if (rc == 0 && w)
 			go_on(r, w, f);
-		r->inside_gz += f && w;
-		r->new_gz += f && !w;
+		r->inside_gz += rc == 0 && w;
+		r->new_gz += rc == 0 && !w;
+	} else {
+		leave_out(c, path, &st, btime);
 	}
 	gz_free(probe.gz);
+	return rc == -EEXIST ? 0 : rc;
 }
 
 /* Can it be told that nothing is there? Not while the root is missing or a directory refuses. */
@@ -362,17 +417,32 @@ static void judge(struct collector *c, struct wanted *w)
 	collector_lose(c, e->path, log_len(e->path), LOST_ROTATED_AWAY, unread);
 }
 
-void collector_resume_rest(struct collector *c)
+static void resume_compressed(struct collector *c)
+{
+	_cleanup_(buf_done) struct buf paths = c->resume->compressed;
+	const char *path;
+
+	c->resume->compressed = (struct buf){0};
+	for (size_t at = 0; at < paths.len; at += strlen(path) + 1) {
+		path = paths.data + at;
+		if (resume_gz(c, path) < 0)
+			collector_resume_compressed(c, path);
+	}
+}
+
+void collector_resume_rest(struct collector *c, int64_t now_ns)
 {
 	struct resume *r = c->resume;
 	size_t open = 0;
 
-	if (!r)
+	if (!r || r->judged)
 		return;
-	for (size_t at = 0; at < r->compressed.len; at += strlen(r->compressed.data + at) + 1)
-		resume_gz(c, r->compressed.data + at);
-	buf_done(&r->compressed);
+	resume_compressed(c);
 	files_each(c->files, resume_stranger, c);
+	if ((files_settling(c->files) || tree_settling(c->tree) || r->compressed.len) &&
+	    now_ns < r->give_up_ns)
+		return;
+	r->judged = true;
 	for (size_t i = 0; i < r->loaded.n; i++) {
 		judge(c, &r->wanted[i]);
 		open += r->wanted[i].fate == FATE_OPEN;

@@ -28,7 +28,7 @@
 
 #define SAVE_NS       NS_PER_SEC
 #define SAVE_LATER_NS (100 * NS_PER_MS) /* after a change, as more is about to follow */
-#define RECENT_NS     (5 * NS_PER_SEC)
+#define RECENT_NS     (3 * NS_PER_SEC)
 #define RECENT_MAX    4096
 #define SAVE_WATCH_NS (20 * NS_PER_MS) /* until a save that is under way is looked at again */
 
@@ -186,6 +186,12 @@ void collector_freed(void *ctx, struct file *f)
 	collector_keep_recent(ctx, &e);
 }
 
+static bool recent_is_over(const struct collector *c, int64_t now_ns)
+{
+	return c->n_recent &&
+	       container_of(c->recent.next, struct recent, in_recent)->until_ns < now_ns;
+}
+
 static void save_recent(struct collector *c, struct saving *s)
 {
 	int64_t now = clock_now_ns();
@@ -244,7 +250,7 @@ void collector_save(struct collector *c, int64_t now_ns)
 
 	if (!c->state)
 		return;
-	if (state_take_failed(c->state))
+	if (state_take_failed(c->state) || recent_is_over(c, now_ns))
 		collector_changed(c, now_ns);
 	if (collector_save_ns(c, now_ns) > now_ns)
 		return;

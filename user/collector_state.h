@@ -34,8 +34,10 @@ void collector_resume_free(struct collector *c);
 /* f was found: sets its place if its identity is known. */
 void collector_resume_file(struct collector *c, struct file *f);
 void collector_resume_compressed(void *ctx, const char *path); /* ctx: the collector */
-/* The start-up scan is over. */
-void collector_resume_rest(struct collector *c);
+/* A compressed generation could not be opened yet: nothing is read before it, for a while. */
+bool collector_resume_waits(const struct collector *c, int64_t now_ns);
+/* The start-up scan is over; again and again until what failed in it has been tried again. */
+void collector_resume_rest(struct collector *c, int64_t now_ns);
 void collector_resume_each_open(const struct collector *c,
 				void (*visit)(void *ctx, const struct checkpoint_entry *e),
 				void *ctx);

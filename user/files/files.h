@@ -28,7 +28,7 @@ struct files_hooks {
 	void (*freed)(void *ctx, struct file *f);
 	/* A container's log has no file left and is about to be freed. */
 	void (*ended)(void *ctx, struct chain *c);
-	/* While starting: a compressed file, which is not followed. May be NULL. */
+	/* A compressed file, which is not followed. May be NULL. */
 	void (*compressed)(void *ctx, const char *path);
 	/* f is about to be closed for want of descriptors. May be NULL. */
 	void (*closing)(void *ctx, struct file *f);
@@ -77,15 +77,17 @@ struct chain *files_chain(const struct files *fs, const char *key, size_t len);
  */
 void files_open_max(struct files *fs, unsigned max);
 int files_open(struct files *fs, struct file *f);
-/* Names that could not be opened for want of descriptors: tries them again. */
-bool files_postponed(const struct files *fs);
+/* Names that could not be opened: when they are to be tried again, INT64_MAX: there are none. */
+int64_t files_postponed_ns(const struct files *fs);
+/* There are some that failed only a moment ago. */
+bool files_settling(const struct files *fs);
 void files_take_postponed(struct files *fs);
 /* f is closed and has no name: waits for one to show up, then gives up. Nothing of it may be used
  * after this call. */
 void files_seek(struct files *fs, struct file *f, int64_t now_ns);
 /* What f held unread cannot be read any more: it is counted as rotated away, and f released. */
 void files_lose(struct files *fs, struct file *f);
-/* An open was refused since the last call (permissions, descriptors): worth another look. */
+/* A file lost its name, or memory was short, since the last call: worth a rescan. */
 bool files_take_retry(struct files *fs);
 /* path was there, and was gone before it, or what is below it, could be opened. */
 void files_vanished(struct files *fs, const char *path);

@@ -11,6 +11,9 @@
 
 #define FILES_NAMELESS_NS (8 * NS_PER_SEC) /* longer than until the rescan that it asks for */
 
+/* How a name became known. */
+enum told { TOLD_BY_LIST, TOLD_OF_BIRTH, TOLD_OF_MOVE };
+
 struct excluded {
 	struct table_node by_id;
 	struct file_id id;
@@ -19,9 +22,10 @@ struct excluded {
 struct files {
 	struct files_hooks hooks;
 	struct table by_id, by_path, by_wd, chains, excluded;
-	struct buf postponed; /* names (and aliases, "" for none) that wait for a descriptor */
-	struct list leaving;  /* released, but a sink holds a span of it: struct file.in_chain */
-	struct list open;     /* struct file.in_open, the one used longest ago first */
+	struct buf postponed; /* see postponed.c */
+	int64_t postponed_ns, pause_ns;
+	struct list leaving; /* released, but a sink holds a span of it: struct file.in_chain */
+	struct list open;    /* struct file.in_open, the one used longest ago first */
 	unsigned n_open, open_max;
 	char *excluded_uid; /* "_UID/" */
 	bool starting, skip_existing, retry;
@@ -38,6 +42,15 @@ void file_free(struct file *f);
 void files_lose_name(struct files *fs, struct file *f);
 /* A generation was found under its rotated name, not having been seen under the live one. */
 void files_found_late(struct files *fs, struct chain *c);
+struct file *files_of(const struct files *fs, struct file_id id);
+/* The log that path is, or looks like, a generation of; NULL: none is known. */
+struct chain *files_chain_of(const struct files *fs, const char *path);
+void files_told(struct files *fs, const char *path, const char *alias, enum told told);
+/* One more birth than files were seen. */
+void files_born_unseen(struct files *fs, struct chain *c);
+/* path, which led to id, could not be opened now. soon: only for want of a descriptor. */
+void files_postpone(struct files *fs, const char *path, const char *alias, const struct file_id *id,
+		    bool soon);
 /* Closes f, if it is open. */
 void files_close(struct files *fs, struct file *f);
 /* f was opened. */

@@ -21,9 +21,6 @@
 #include "files/files_impl.h"
 #include "files/pod_path.h"
 
-/* How a name became known. */
-enum told { TOLD_BY_LIST, TOLD_OF_BIRTH, TOLD_OF_MOVE };
-
 #define LATE_NS NS_PER_SEC /* between a rotated file that was found and the event of its birth */
 
 struct file *files_at(const struct files *fs, const char *path)
@@ -41,7 +38,7 @@ struct chain *files_chain(const struct files *fs, const char *key, size_t len)
 }
 
 /* The log that path is, or looks like, a generation of. */
-static struct chain *chain_of(const struct files *fs, const char *path)
+struct chain *files_chain_of(const struct files *fs, const char *path)
 {
 	const char *name = strrchr(path, '/') + 1;
 	size_t len = (size_t)(name - path) + pod_path_live_len(name);
@@ -50,7 +47,7 @@ static struct chain *chain_of(const struct files *fs, const char *path)
 	return c ? c : files_chain(fs, path, len);
 }
 
-static struct file *file_of(const struct files *fs, struct file_id id)
+struct file *files_of(const struct files *fs, struct file_id id)
 {
 	struct table_node *n = table_get(&fs->by_id, &id, sizeof(id));
 
@@ -175,7 +172,7 @@ static int enter(struct files *fs, struct file *f, const char *path, const char 
 static int add_new(struct files *fs, const char *path, const char *alias, int fd,
 		   const struct stat *st)
 {
-	struct chain *known = chain_of(fs, path);
+	struct chain *known = files_chain_of(fs, path);
 	struct file *f;
 	int r;
 
@@ -236,7 +233,7 @@ int files_add_gz(struct files *fs, const char *path, int fd, struct file **ret_f
 /* Nobody knows what was in it, only that it was there. */
 void files_vanished(struct files *fs, const char *path)
 {
-	struct chain *c = chain_of(fs, path);
+	struct chain *c = files_chain_of(fs, path);
 
 	fs->stats.vanished++;
 	if (!c)
@@ -247,7 +244,7 @@ void files_vanished(struct files *fs, const char *path)
 
 /* One more birth than files were seen at the live name: of one that is known by its rotated name,
  * or of one that nobody saw. */
-static void born_unseen(struct files *fs, struct chain *c)
+void files_born_unseen(struct files *fs, struct chain *c)
 {
 	if (clock_now_ns() - c->found_late_ns > LATE_NS)
 		c->found_late = 0;
@@ -272,17 +269,18 @@ static bool directory_is_there(const char *path)
  * another name; one that came back to its name is known; the whole directory may have moved. */
 static void gone_already(struct files *fs, const char *path, enum told told)
 {
-	struct chain *c = chain_of(fs, path);
+	struct chain *c = files_chain_of(fs, path);
 
 	if (told == TOLD_OF_MOVE || (told == TOLD_BY_LIST && !directory_is_there(path)))
 		return;
 	if (!c)
 		files_vanished(fs, path);
 	else if (strcmp(c->key, path) == 0)
-		born_unseen(fs, c);
+		files_born_unseen(fs, c);
 }
 
-static void open_failed(struct files *fs, const char *path, enum told told, int err)
+static void open_failed(struct files *fs, const char *path, const char *alias,
+			const struct file_id *id, enum told told, int err)
 {
 	if (err == ENOENT) {
 		gone_already(fs, path, told);
@@ -290,65 +288,44 @@ static void open_failed(struct files *fs, const char *path, enum told told, int 
 	}
 	if (err == ELOOP) /* became a symbolic link meanwhile */
 		return;
+	files_postpone(fs, path, alias, id, err == EMFILE || err == ENFILE);
+	if (err == EMFILE || err == ENFILE)
+		return;
 	fs->stats.unreadable++;
-	fs->retry = true;
 	if (log_allow(&fs->limit, 10 * NS_PER_SEC))
 		log_warn(0, "%s: %s, retrying", path, strerror(err));
 }
 
-/* No descriptor for it: as soon as one is free. Without memory it is found by the next rescan. */
-static void postpone(struct files *fs, const char *path, const char *alias)
+static int open_log(struct files *fs, const char *path)
 {
-	size_t before = fs->postponed.len;
+	int fd;
 
-	if (buf_add(&fs->postponed, path, strlen(path) + 1) < 0 ||
-	    buf_add(&fs->postponed, alias ? alias : "", alias ? strlen(alias) + 1 : 1) < 0) {
-		fs->postponed.len = before;
-		fs->retry = true;
+	if (!files_make_room(fs)) {
+		errno = EMFILE;
+		return -1;
 	}
+	do
+		fd = sys.open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	while (fd < 0 && errno == EINTR);
+	return fd;
 }
 
-bool files_postponed(const struct files *fs)
+/* id: what the name led to just now. */
+static void open_new(struct files *fs, const char *path, const char *alias,
+		     const struct file_id *id, enum told told)
 {
-	return fs->postponed.len;
-}
-
-void files_take_postponed(struct files *fs)
-{
-	_cleanup_(buf_done) struct buf names = fs->postponed;
-
-	fs->postponed = (struct buf){0};
-	for (size_t at = 0; at < names.len;) {
-		const char *path = names.data + at, *alias = path + strlen(path) + 1;
-
-		files_found(fs, path, *alias ? alias : NULL);
-		at += strlen(path) + strlen(alias) + 2;
-	}
-}
-
-static void open_new(struct files *fs, const char *path, const char *alias, enum told told)
-{
-	_cleanup_fd_ int fd = -1;
+	_cleanup_fd_ int fd = open_log(fs, path);
 	struct file *f;
 	struct stat st;
 	int r;
 
-	if (!files_make_room(fs)) {
-		postpone(fs, path, alias);
+	if (fd < 0 || sys.fstat(fd, &st) < 0) {
+		open_failed(fs, path, alias, id, told, errno);
 		return;
 	}
-	fd = sys.open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
-		postpone(fs, path, alias);
+	if (!S_ISREG(st.st_mode))
 		return;
-	}
-	if (fd < 0) {
-		open_failed(fs, path, told, errno);
-		return;
-	}
-	if (sys.fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return;
-	f = file_of(fs, id_of(&st)); /* the name changed hands since lstat */
+	f = files_of(fs, id_of(&st)); /* the name changed hands since lstat */
 	if (f) {
 		if (!f->path || strcmp(f->path, path) != 0)
 			rename_known(fs, f, path);
@@ -356,7 +333,7 @@ static void open_new(struct files *fs, const char *path, const char *alias, enum
 	}
 	r = add_new(fs, path, alias, take_fd(fd), &st);
 	if (r < 0)
-		log_err(r, "%s: %s, ignoring", path, strerror(-r));
+		open_failed(fs, path, alias, id, told, -r);
 }
 
 bool files_take_retry(struct files *fs)
@@ -367,17 +344,17 @@ bool files_take_retry(struct files *fs)
 	return retry;
 }
 
-static void found(struct files *fs, const char *path, const char *alias, enum told told)
+void files_told(struct files *fs, const char *path, const char *alias, enum told told)
 {
 	const char *slash = strrchr(path, '/');
+	struct file_id id = {0};
 	struct file *at, *f;
-	struct file_id id;
 	struct stat st;
 
 	if ((fs->excluded_uid && strstr(path, fs->excluded_uid)) || pod_path_docker_own(path))
 		return;
 	if (pod_path_ignored(slash ? slash + 1 : path)) {
-		if (fs->starting && fs->hooks.compressed)
+		if (fs->hooks.compressed)
 			fs->hooks.compressed(fs->hooks.ctx, path);
 		return;
 	}
@@ -385,6 +362,8 @@ static void found(struct files *fs, const char *path, const char *alias, enum to
 	if (sys.lstat(path, &st) < 0) {
 		if (errno == ENOENT && !at)
 			gone_already(fs, path, told);
+		else if (errno != ENOENT && errno != ENOTDIR)
+			open_failed(fs, path, alias, &id, told, errno);
 		return;
 	}
 	id = id_of(&st);
@@ -395,20 +374,20 @@ static void found(struct files *fs, const char *path, const char *alias, enum to
 	}
 	if (table_get(&fs->excluded, &id, sizeof(id)))
 		return;
-	f = file_of(fs, id);
+	f = files_of(fs, id);
 	if (f && !is_still(f, path)) {
 		files_lose(fs, f);
 		at = f = NULL;
 	}
 	if (!f)
-		open_new(fs, path, alias, told);
+		open_new(fs, path, alias, &id, told);
 	else if (f != at)
 		rename_known(fs, f, path);
 }
 
 void files_found(struct files *fs, const char *path, const char *alias)
 {
-	found(fs, path, alias, TOLD_BY_LIST);
+	files_told(fs, path, alias, TOLD_BY_LIST);
 }
 
 void files_found_late(struct files *fs, struct chain *c)
@@ -430,12 +409,12 @@ void files_born(struct files *fs, const char *path, const char *from)
 	struct file *before = files_at(fs, path), *f;
 	bool moved = from && !pod_path_ignored(strrchr(from, '/') + 1);
 
-	found(fs, path, NULL, moved ? TOLD_OF_MOVE : TOLD_OF_BIRTH);
+	files_told(fs, path, NULL, moved ? TOLD_OF_MOVE : TOLD_OF_BIRTH);
 	f = files_at(fs, path);
 	if (!f || f != f->chain->live || moved)
 		return;
 	if (f == before && f->announced)
-		born_unseen(fs, f->chain);
+		files_born_unseen(fs, f->chain);
 	f->announced = true;
 }
 

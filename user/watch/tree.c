@@ -34,6 +34,8 @@
 #define ROOT_RETRY_NS (NS_PER_SEC / 2)
 #define RELIST_NS     NS_PER_SEC
 #define DANGLING_NS   (5 * NS_PER_SEC)
+#define PAUSE_MIN_NS  (20 * NS_PER_MS)
+#define PAUSE_MAX_NS  (5 * NS_PER_SEC)
 
 struct tree {
 	struct watch *watch;
@@ -42,8 +44,9 @@ struct tree {
 	struct roots roots;
 	char *moved_from; /* the path of the last half of a rename, and its cookie */
 	uint32_t moved_cookie;
-	bool moved_here; /* the event being dealt with is the other half */
-	bool retry;      /* a directory could not be opened for want of something */
+	bool moved_here;   /* the event being dealt with is the other half */
+	struct buf failed; /* directories that could not be opened: tried again after a pause */
+	int64_t retry_ns, pause_ns;
 	struct log_limit refused_limit, failed_limit;
 	int64_t root_ns, relist_ns, dangling_ns;
 	struct tree_stats stats;
@@ -216,7 +219,11 @@ static void open_failed(struct tree *t, const char *path, int err)
 			t->hooks.vanished(t->hooks.ctx, path);
 		return;
 	}
-	t->retry = true;
+	push(&t->failed, path);
+	if (!t->pause_ns) {
+		t->pause_ns = PAUSE_MIN_NS;
+		t->retry_ns = clock_now_ns() + t->pause_ns;
+	}
 	if (log_allow(&t->failed_limit, 10 * NS_PER_SEC))
 		log_warn(0, "%s: %s, retrying", path, strerror(err));
 }
@@ -224,10 +231,13 @@ static void open_failed(struct tree *t, const char *path, int err)
 /* Watches and then lists a directory: new, known, or known without a watch. */
 static void add_one(struct tree *t, const char *path, struct buf *todo)
 {
-	_cleanup_fd_ int fd = sys.open_plain(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_fd_ int fd = -1;
 	struct node *n;
 	int wd;
 
+	do
+		fd = sys.open_plain(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	while (fd < 0 && errno == EINTR);
 	if (fd < 0) {
 		open_failed(t, path, errno);
 		return;
@@ -354,12 +364,19 @@ static bool want_dangling(const struct node *n)
 	return n->dangling;
 }
 
-bool tree_take_retry(struct tree *t)
+bool tree_settling(const struct tree *t)
 {
-	bool retry = t->retry;
+	return t->failed.len && t->pause_ns < NS_PER_SEC;
+}
 
-	t->retry = false;
-	return retry;
+static void retry_failed(struct tree *t, int64_t now_ns)
+{
+	struct buf todo = t->failed;
+
+	t->failed = (struct buf){0};
+	work(t, &todo);
+	t->pause_ns = t->failed.len ? MIN(t->pause_ns * 2, PAUSE_MAX_NS) : 0;
+	t->retry_ns = now_ns + t->pause_ns;
 }
 
 void tree_rescan(struct tree *t)
@@ -367,6 +384,13 @@ void tree_rescan(struct tree *t)
 	t->stats.rescans++;
 	roots_check(t);
 	relist(t, want_all);
+}
+
+int64_t tree_next_ns(const struct tree *t)
+{
+	int64_t at = MIN(t->root_ns, t->relist_ns);
+
+	return t->failed.len ? MIN(at, t->retry_ns) : at;
 }
 
 int64_t tree_turn(struct tree *t, int64_t now_ns)
@@ -384,7 +408,9 @@ int64_t tree_turn(struct tree *t, int64_t now_ns)
 		relist(t, want_dangling);
 		t->dangling_ns = now_ns + DANGLING_NS;
 	}
-	return MIN(t->root_ns, t->relist_ns);
+	if (t->failed.len && now_ns >= t->retry_ns)
+		retry_failed(t, now_ns);
+	return tree_next_ns(t);
 }
 
 void tree_scan(struct tree *t)
@@ -418,6 +444,7 @@ void tree_free(struct tree *t)
 {
 	if (!t)
 		return;
+	buf_done(&t->failed);
 	free(t->moved_from);
 	nodes_done(&t->nodes);
 	roots_done(&t->roots);

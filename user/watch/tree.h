@@ -57,11 +57,11 @@ void tree_scan(struct tree *t);
 bool tree_event(struct tree *t, const struct event *e);
 /* Lists everything again, after an overflow. */
 void tree_rescan(struct tree *t);
-/* A directory could not be opened since the last call (permissions, descriptors): rescan some time.
- */
-bool tree_take_retry(struct tree *t);
+/* Some directory could not be opened only a moment ago. */
+bool tree_settling(const struct tree *t);
 /* Retries what is missing. When to call again: at the time returned at the latest. */
 int64_t tree_turn(struct tree *t, int64_t now_ns);
+int64_t tree_next_ns(const struct tree *t);
 /* Would path be found if it were there? Not below a root that is missing. */
 bool tree_covers(const struct tree *t, const char *path);
 void tree_stats(const struct tree *t, struct tree_stats *ret_stats);

@@ -319,7 +319,7 @@ static void writers_are_known_to_the_kernel(void **state)
 	close(fd);
 }
 
-static void compressed_files_are_told_of_only_at_the_start(void **state)
+static void compressed_files_are_told_of_and_not_followed(void **state)
 {
 	struct world *w = *state;
 
@@ -328,7 +328,7 @@ static void compressed_files_are_told_of_only_at_the_start(void **state)
 	assert_string_equal(w->compressed, at(w, "0.log.20261121-000000.gz"));
 	files_started(w->files);
 	add(w, "0.log.20261121-000001.gz", "x");
-	assert_string_equal(w->compressed, at(w, "0.log.20261121-000000.gz"));
+	assert_string_equal(w->compressed, at(w, "0.log.20261121-000001.gz"));
 	assert_int_equal(w->opened, 0);
 }
 
@@ -566,7 +566,7 @@ static const struct CMUnitTest tests[] = {
 	T(released_file_waits_for_its_spans),
 	T(lost_names_are_found_by_verify),
 	T(writers_are_known_to_the_kernel),
-	T(compressed_files_are_told_of_only_at_the_start),
+	T(compressed_files_are_told_of_and_not_followed),
 	T(a_compressed_generation_is_one_of_its_log),
 	T(what_vanished_is_in_the_account_of_its_log),
 	T(a_rotated_name_that_is_gone_is_no_loss),

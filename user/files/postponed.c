@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names that could not be opened, to be tried again: within 20 ms where only a descriptor was
+ * missing, else after a pause that doubles up to five seconds, so that a file that may never be
+ * read costs little. Each entry remembers which inode the name led to: when it leads to another one
+ * by then, and nobody has found the first under another name, that one was lost unseen.
+ *
+ *   struct file_id | path NUL | alias NUL ("" for none)
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "files/files_impl.h"
+
+#define SOON_NS (20 * NS_PER_MS)
+#define LATE_NS (5 * NS_PER_SEC)
+
+void files_postpone(struct files *fs, const char *path, const char *alias, const struct file_id *id,
+		    bool soon)
+{
+	struct buf *b = &fs->postponed;
+	size_t before = b->len;
+
+	alias = alias ? alias : "";
+	if (buf_add(b, id, sizeof(*id)) < 0 || buf_add(b, path, strlen(path) + 1) < 0 ||
+	    buf_add(b, alias, strlen(alias) + 1) < 0) {
+		b->len = before;
+		fs->retry = true; /* without memory it is found by the next rescan */
+		return;
+	}
+	if (soon || !fs->pause_ns)
+		fs->pause_ns = SOON_NS;
+	if (!before)
+		fs->postponed_ns = clock_now_ns() + fs->pause_ns;
+}
+
+static void try_again(struct files *fs, struct file_id id, const char *path, const char *alias)
+{
+	bool known = id.ino, there;
+	struct file_id now = {0};
+	struct chain *c;
+	struct stat st;
+
+	there = sys.lstat(path, &st) == 0;
+	if (there)
+		now = (struct file_id){st.st_dev, st.st_ino};
+	if (known && !files_of(fs, id) && (there || errno == ENOENT) &&
+	    memcmp(&now, &id, sizeof(id)) != 0) {
+		c = files_chain_of(fs, path);
+		if (c)
+			files_born_unseen(fs, c);
+		else
+			files_vanished(fs, path);
+	}
+	files_told(fs, path, *alias ? alias : NULL, TOLD_OF_MOVE);
+}
+
+int64_t files_postponed_ns(const struct files *fs)
+{
+	return fs->postponed.len ? fs->postponed_ns : INT64_MAX;
+}
+
+bool files_settling(const struct files *fs)
+{
+	return fs->postponed.len && fs->pause_ns < NS_PER_SEC;
+}
+
+void files_take_postponed(struct files *fs)
+{
+	_cleanup_(buf_done) struct buf names = fs->postponed;
+	int64_t pause_ns = fs->pause_ns;
+	size_t at = 0;
+
+	fs->postponed = (struct buf){0};
+	fs->pause_ns = MIN(pause_ns * 2, LATE_NS);
+	while (at < names.len) {
+		struct file_id id;
+		const char *path = names.data + at + sizeof(id), *alias = path + strlen(path) + 1;
+
+		memcpy(&id, names.data + at, sizeof(id));
+		try_again(fs, id, path, alias);
+		at += sizeof(id) + strlen(path) + strlen(alias) + 2;
+	}
+	if (!fs->postponed.len)
+		fs->pause_ns = 0;
+}
