@@ -21,7 +21,8 @@ void truncation_calibrate(struct file *f, const struct write_count *counts, uint
 {
 	int64_t beside = (int64_t)(f->consumed + f->torn - bytes);
 
-	if (has_counter(f, counts))
+	/* Later a truncation that has not been noticed yet could be taken for such a write. */
+	if (has_counter(f, counts) && !f->epoch)
 		f->uncounted_bytes = MIN(f->uncounted_bytes, beside);
 }
 
