@@ -13,10 +13,12 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "collector_end.h"
 #include "collector_impl.h"
 #include "collector_state.h"
 #include "config.h"
 #include "event/source.h"
+#include "files/descriptors.h"
 #include "files/files.h"
 #include "output/batch.h"
 #include "output/outlet.h"
@@ -147,7 +149,7 @@ static bool serve(struct collector *c, struct priority *p, struct claim *claim, 
 {
 	struct batch *b = outlet_batch(c->outlet);
 	struct file *f = claim->owner;
-	enum read_outcome outcome;
+	enum read_outcome outcome = READ_END;
 	bool empty;
 	size_t bytes;
 	int r;

@@ -14,10 +14,12 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "collector_end.h"
 #include "collector_impl.h"
 #include "config.h"
 #include "drain/gz.h"
 #include "event/source.h"
+#include "files/descriptors.h"
 #include "files/files.h"
 #include "output/batch.h"
 #include "output/outlet.h"

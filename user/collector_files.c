@@ -5,11 +5,13 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "collector_end.h"
 #include "collector_impl.h"
 #include "collector_state.h"
 #include "config.h"
 #include "drain/copy.h"
 #include "drain/join.h"
+#include "files/descriptors.h"
 #include "files/files.h"
 #include "output/batch.h"
 #include "output/encode.h"

@@ -92,24 +92,11 @@ void collector_lose(struct collector *c, const char *key, size_t len, enum lost_
 		    uint64_t bytes);
 void collector_remember(struct collector *c, const char *key, size_t len, const struct tally *t);
 
-/* collector_end.c: how a generation ends */
-/* A displaced file that is drained as far as we know: is it at its end? */
-void collector_close_displaced(struct collector *c, struct file *f, int64_t now_ns);
-/* A container that ended without a final newline: what it said last must not wait for ever. */
-void collector_flush_ended(struct collector *c, struct file *f, int64_t now_ns);
-/* Emits what will not be continued: torn tails (tails) and partials, waiting for batches until
- * deadline_ns. */
-void collector_flush_tails(struct collector *c, bool tails, int64_t deadline_ns);
-/* Unlinked files whose unread bytes exceed held_max: the oldest are given up. */
-void collector_drop_held(struct collector *c);
-uint64_t collector_held_bytes(const struct file *f);
-/* f can be read now, and never again. */
-bool collector_is_held(const struct file *f);
-/* Is there one that is worth waiting for? partials: or a successor that may hold the rest of what
- * began in one. */
-bool collector_holds(const struct collector *c, bool partials);
-/* Emits what is begun in such files and will not be continued. */
-void collector_flush_held(struct collector *c, int64_t deadline_ns);
+/* Reads have failed for so long that nothing waits for it any more; it is still tried. */
+static inline bool file_given_up(const struct file *f, int64_t now_ns)
+{
+	return f->failed_ns && now_ns - f->failed_ns > 10 * INT64_C(1000000000);
+}
 
 /* collector_drain.c: who is read, and how much */
 /* True when there is more to read right now. */

@@ -55,7 +55,6 @@ struct file {
 	bool released;     /* out of the tables, freed when inflight is 0 */
 	unsigned inflight; /* spans of this file that the sinks hold, and joins begun in it */
 	int64_t displaced_ns;
-
 	uint64_t offset; /* the next byte to read */
 	uint64_t acked;  /* every sink has acknowledged the bytes before it, but for the records
 			    that are open there: where each stream's begins, plus 1; 0: none */
@@ -96,12 +95,6 @@ struct file {
 static inline bool file_dirty(const struct file *f)
 {
 	return f->probe || f->size > f->offset + f->torn;
-}
-
-/* Reads have failed for so long that nothing waits for it any more; it is still tried. */
-static inline bool file_given_up(const struct file *f, int64_t now_ns)
-{
-	return f->failed_ns && now_ns - f->failed_ns > 10 * INT64_C(1000000000);
 }
 
 static inline uint64_t file_backlog(const struct file *f)

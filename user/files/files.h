@@ -70,18 +70,6 @@ struct file *files_at(const struct files *fs, const char *path);
 /* The chain called key, len bytes; NULL: there is none. */
 struct chain *files_chain(const struct files *fs, const char *key, size_t len);
 
-/*
- * Descriptors. At most max files are open at a time: beyond it the least urgent one that can be
- * found again by its name is closed. files_open makes sure that f is open: 0, -ESTALE (its name
- * leads elsewhere, or there is none), or -errno of the open.
- */
-void files_open_max(struct files *fs, unsigned max);
-int files_open(struct files *fs, struct file *f);
-/* Names that could not be opened: when they are to be tried again, INT64_MAX: there are none. */
-int64_t files_postponed_ns(const struct files *fs);
-/* There are some that failed only a moment ago. */
-bool files_settling(const struct files *fs);
-void files_take_postponed(struct files *fs);
 /* f is closed and has no name: waits for one to show up, then gives up. Nothing of it may be used
  * after this call. */
 void files_seek(struct files *fs, struct file *f, int64_t now_ns);

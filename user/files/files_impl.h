@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/table.h"
+#include "files/descriptors.h"
 #include "files/files.h"
 
 #define FILES_NAMELESS_NS (8 * NS_PER_SEC) /* longer than until the rescan that it asks for */

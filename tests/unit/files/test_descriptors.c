@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "drain/gz.h"
 #include "event/source.h"
+#include "files/descriptors.h"
 #include "files/files.h"
 #include "output/batch.h"
 
