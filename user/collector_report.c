@@ -111,6 +111,22 @@ static const char *human(uint64_t bytes, char *buf)
 	return buf;
 }
 
+static void summary_containers(struct collector *c)
+{
+	files_each_chain(c->files, summary_chain, NULL);
+	list_for_each (l, next, &c->gone) {
+		const struct gone *g = container_of(l, struct gone, in_gone);
+
+		summary_line(g->key, &g->tally, 0, 0);
+	}
+	if (c->n_ended) {
+		char ended[32];
+
+		snprintf(ended, sizeof(ended), "(%u gone)", c->n_ended);
+		summary_line(ended, &c->ended, 0, 0);
+	}
+}
+
 void collector_summary(struct collector *c)
 {
 	double seconds = (double)(clock_now_ns() - c->start_ns) / (double)NS_PER_SEC;
@@ -120,6 +136,7 @@ void collector_summary(struct collector *c)
 
 	collector_tally(c, &t);
 	files_stats(c->files, &files);
+	summary_containers(c);
 	log_info("%" PRIu64 " files, %" PRIu64 " lines, %s in %.1f s (%.0f lines/s), %" PRIu64
 		 " rotations, bpf rung %s",
 		 files.found, t.records, human(t.delivered_bytes, read_text), seconds,
@@ -134,18 +151,6 @@ void collector_summary(struct collector *c)
 	if (t.malformed_lines)
 		log_info("%" PRIu64 " lines were not of their file's format, delivered as they are",
 			 t.malformed_lines);
-	files_each_chain(c->files, summary_chain, NULL);
-	list_for_each (l, next, &c->gone) {
-		const struct gone *g = container_of(l, struct gone, in_gone);
-
-		summary_line(g->key, &g->tally, 0, 0);
-	}
-	if (c->n_ended) {
-		char ended[32];
-
-		snprintf(ended, sizeof(ended), "(%u gone)", c->n_ended);
-		summary_line(ended, &c->ended, 0, 0);
-	}
 	if (t.truncations || files.vanished)
 		log_info("%" PRIu64 " truncations, %" PRIu64
 			 " files or directories vanished before they could be opened",

@@ -199,6 +199,7 @@ static void set_place(struct file *f, const struct checkpoint_entry *e)
 		f->skip_line = e->flags & CHECKPOINT_SKIP;
 	}
 	f->consumed = f->offset;
+	f->hole = !f->offset;
 	n = MIN(f->offset, (uint64_t)FILE_MARK_BYTES);
 	if (reader_pread(f, f->mark, n, f->offset - n) == (ssize_t)n)
 		f->mark_len = (uint32_t)n;

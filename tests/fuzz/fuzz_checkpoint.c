@@ -127,6 +127,7 @@ static void there_and_back(const uint8_t *data, size_t len)
 	struct checkpoint c;
 	struct buf b = {0};
 	char why[CHECKPOINT_WHY_MAX];
+	bool open_beyond = false;
 	int r;
 
 	if (len < sizeof(e))
@@ -142,12 +143,16 @@ static void there_and_back(const uint8_t *data, size_t len)
 	e.head_len %= CHECKPOINT_HEAD_MAX + 2;
 	e.mark_len %= CHECKPOINT_MARK_MAX + 2;
 	e.flags %= 16;
+	for (int i = 0; i < CHECKPOINT_STREAMS; i++) {
+		e.open[i] = e.open[i] & 1 ? 0 : e.open[i] % (e.offset + 2);
+		open_beyond = open_beyond || e.open[i] > e.offset;
+	}
 	CHECK(checkpoint_begin(&b, e.btime_ns) == 0);
 	r = checkpoint_add(&b, &e);
-	CHECK(r ==
-	      (e.head_len > CHECKPOINT_HEAD_MAX || e.mark_len > CHECKPOINT_MARK_MAX || e.flags > 7
-		       ? -EINVAL
-		       : 0));
+	CHECK(r == (e.head_len > CHECKPOINT_HEAD_MAX || e.mark_len > CHECKPOINT_MARK_MAX ||
+				    e.flags > 7 || open_beyond
+			    ? -EINVAL
+			    : 0));
 	CHECK(checkpoint_end(&b, r == 0) == 0);
 	CHECK(checkpoint_parse(b.data, b.len, &c, why, sizeof(why)) == 0);
 	CHECK(c.n == (r == 0) && c.time_ns == e.btime_ns);

@@ -49,6 +49,7 @@ void file_skip_to_end(struct file *f)
 	size_t n = MIN(f->size, (uint64_t)FILE_MARK_BYTES);
 
 	f->offset = f->acked = f->size;
+	f->hole = !f->size;
 	if (n && sys.pread(f->fd, f->mark, n, (off_t)(f->size - n)) == (ssize_t)n) {
 		f->mark_len = (uint32_t)n;
 		f->sync_line = f->mark[n - 1] != '\n';
