@@ -443,7 +443,7 @@ static int finish(struct collector *c)
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	if (c->failure)
 		return c->failure;
-	if (c->state && !c->idle)
+	if (c->state)
 		drain_held(c, clock_now_ns() + timeout_ns);
 	else
 		collector_flush_tails(c, c->idle, clock_now_ns() + timeout_ns);
@@ -465,6 +465,9 @@ int collector_run(struct collector *c)
 	c->scanning = true;
 	tree_scan(c->tree);
 	c->scanning = false;
+	if (c->state &&
+	    !c->restarted) /* at once: --start end must not begin at another end again */
+		c->changed_ns = c->start_ns - NS_PER_SEC;
 	collector_resume_rest(c, clock_now_ns());
 	files_started(c->files);
 	while (!c->stop)

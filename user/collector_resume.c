@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where reading goes on after a restart. For each line of the last checkpoint its file is looked
- * for, in this order:
+ * Where reading goes on after a restart. For each line of the checkpoint its file is looked for:
  *
- *   1. by identity, when a file is found: inode, time of birth, the bytes at its beginning and
- *      those before the offset. Same inode, other content: it was truncated or rewritten and begins
- *      anew. An inode that was handed on to another file has another time of birth or content.
+ *   1. by identity, when a file is found: inode, time of birth, its first bytes and those before
+ *      the offset. Same inode, other content: it was truncated or rewritten and begins anew.
  *   2. by content, when the start-up scan is over, among the files of the same log that are still
- *      strangers: the copy that copytruncate made, and compressed generations, inflated up to the
- *      offset.
- *   3. nowhere: it was rotated out of existence, which is counted, unless all of it was delivered.
+ *      strangers: the copy that copytruncate made, and .gz files, inflated up to the offset.
+ *   3. nowhere: it was rotated out of existence, which is counted, unless all was delivered.
  *
- * A compressed file that nobody knows was born since the checkpoint, with no plain file beside it:
- * a generation that came and went while hotdrain was stopped, read from its beginning. (Its time of
- * birth is the wall clock's: one that jumps back in between hides such a file.)
- *
- * What lies in a directory that cannot be looked into now (a root not mounted yet, another root
- * than last time) is kept for a later start.
+ * A .gz that nobody knows, born since the checkpoint (by the wall clock) and with no plain file
+ * beside it, is a generation that came and went meanwhile. What lies where nothing can be looked
+ * into now (a root not mounted yet, another one than last time) is kept for a later start.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,9 +35,7 @@
 #include "files/pod_path.h"
 #include "watch/tree.h"
 
-#define CLOCK_TICK_NS                                                              \
-	NS_PER_SEC /* how far the clocks of birth times and checkpoints may differ \
-		    */
+#define CLOCK_TICK_NS NS_PER_SEC /* between the clocks of births and of checkpoints */
 #define YOUNG_S       3
 #define ORDER_WAIT_NS (NS_PER_SEC / 2) /* a .gz that cannot be opened is not waited for longer */
 #define GIVE_UP_NS    (10 * NS_PER_SEC)
@@ -201,6 +193,8 @@ static void set_place(struct file *f, const struct checkpoint_entry *e)
 	f->consumed = f->offset;
 	f->hole = !f->offset;
 	n = MIN(f->offset, (uint64_t)FILE_MARK_BYTES);
+	if (reader_pread(f, f->head, n, 0) == (ssize_t)n)
+		f->head_len = (uint32_t)n;
 	if (reader_pread(f, f->mark, n, f->offset - n) == (ssize_t)n)
 		f->mark_len = (uint32_t)n;
 }
@@ -322,6 +316,18 @@ static void resume_stranger(void *ctx, struct file *f)
 				w->fate = FATE_FOUND;
 }
 
+/* Not only alike in a header that all generations have: as much of its head as is ever kept, or all
+ * of it. */
+static bool is_same(struct file *f, const struct checkpoint_entry *e)
+{
+	bool all = e->flags & CHECKPOINT_DONE && e->head_len == e->size;
+	char more;
+
+	return e->head_len && (all || e->head_len == CHECKPOINT_HEAD_MAX) &&
+	       holds(f, 0, e->head_len, e->head_sum) &&
+	       (!all || reader_pread(f, &more, 1, e->size) == 0);
+}
+
 /* Is the compressed file, of which nothing is wanted, nevertheless to be read? */
 static bool is_new(const struct resume *r, struct file *probe, const char *path, const char *stem,
 		   int64_t born_ns)
@@ -331,9 +337,10 @@ static bool is_new(const struct resume *r, struct file *probe, const char *path,
 	if (born_ns < r->loaded.time_ns - CLOCK_TICK_NS ||
 	    born_ns > r->born_until_ns + CLOCK_TICK_NS || sys.lstat(stem, &st) == 0)
 		return false;
+	if (!of_log(r, stem) && log_len(stem) == strlen(stem))
+		return false; /* not the name of a generation of any log */
 	for (struct wanted *w = of_log(r, stem); w; w = w->same_log)
-		if (w->fate == FATE_FOUND && head_tells(w->e) &&
-		    holds(probe, 0, w->e->head_len, w->e->head_sum))
+		if (w->fate == FATE_FOUND && is_same(probe, w->e))
 			return false;
 	return true;
 }
@@ -384,19 +391,21 @@ static int resume_gz(struct collector *c, const char *path)
 		leave_out(c, path, &st, btime);
 	}
 	gz_free(probe.gz);
-	return rc == -EEXIST ? 0 : rc;
+	return rc == -EEXIST ? 0 : rc; /* two names of it */
 }
 
 /* Can it be told that nothing is there? Not while the root is missing or a directory refuses. */
-static bool can_tell(const struct collector *c, const char *path)
+static bool can_tell(const struct collector *c, const struct checkpoint_entry *e)
 {
-	char dir[PATH_MAX];
+	int64_t btime;
 	struct stat st;
 
-	if (!tree_covers(c->tree, path))
+	if (!tree_covers(c->tree, e->path) ||
+	    files_waits_for(c->files, (struct file_id){e->dev, e->ino}))
 		return false;
-	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
-	return sys.lstat(dir, &st) == 0 || errno == ENOENT || errno == ENOTDIR;
+	if (sys.lstat(e->path, &st) < 0 || sys.birth(AT_FDCWD, e->path, &btime) < 0)
+		return errno == ENOENT || errno == ENOTDIR;
+	return st.st_ino != e->ino || btime != e->btime_ns; /* else it is there, and refuses */
 }
 
 static void judge(struct collector *c, struct wanted *w)
@@ -409,7 +418,7 @@ static void judge(struct collector *c, struct wanted *w)
 		collector_lose(c, e->path, log_len(e->path), LOST_TRUNCATED, unread);
 		return;
 	}
-	if (w->fate != FATE_OPEN || !can_tell(c, e->path))
+	if (w->fate != FATE_OPEN || !can_tell(c, e))
 		return;
 	w->fate = FATE_GONE;
 	if (!unread && e->flags & CHECKPOINT_DONE) {
@@ -420,17 +429,38 @@ static void judge(struct collector *c, struct wanted *w)
 	collector_lose(c, e->path, log_len(e->path), LOST_ROTATED_AWAY, unread);
 }
 
+struct candidate {
+	int64_t btime_ns;
+	const char *path;
+};
+
+static int older_first(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+
+	return (x->btime_ns > y->btime_ns) - (x->btime_ns < y->btime_ns);
+}
+
+/* The oldest first: where several begin alike, it is the one that was being read. */
 static void resume_compressed(struct collector *c)
 {
-	_cleanup_(buf_done) struct buf paths = c->resume->compressed;
-	const char *path;
+	_cleanup_(buf_done) struct buf paths = c->resume->compressed, list = {0};
+	struct candidate next, *candidates;
+	size_t n = 0;
 
 	c->resume->compressed = (struct buf){0};
-	for (size_t at = 0; at < paths.len; at += strlen(path) + 1) {
-		path = paths.data + at;
-		if (resume_gz(c, path) < 0)
-			collector_resume_compressed(c, path);
+	for (size_t at = 0; at < paths.len; at += strlen(next.path) + 1, n++) {
+		next = (struct candidate){0, paths.data + at};
+		sys.birth(AT_FDCWD, next.path, &next.btime_ns);
+		if (buf_add(&list, &next, sizeof(next)) < 0)
+			break;
 	}
+	candidates = (struct candidate *)(void *)list.data;
+	if (n)
+		qsort(candidates, n, sizeof(*candidates), older_first);
+	for (size_t i = 0; i < n; i++)
+		if (resume_gz(c, candidates[i].path) < 0)
+			collector_resume_compressed(c, candidates[i].path);
 }
 
 void collector_resume_rest(struct collector *c, int64_t now_ns)
@@ -464,6 +494,6 @@ void collector_resume_each_open(const struct collector *c,
 	const struct resume *r = c->resume;
 
 	for (size_t i = 0; r && i < r->loaded.n; i++)
-		if (r->wanted[i].fate == FATE_OPEN)
+		if (r->wanted[i].fate == FATE_OPEN || r->wanted[i].fate == FATE_REWRITTEN)
 			visit(ctx, r->wanted[i].e);
 }

@@ -181,7 +181,7 @@ void collector_freed(void *ctx, struct file *f)
 	if (!f->displaced)
 		return;
 	e.size = e.offset = MAX(f->offset, e.offset);
-	e.mark_len = 0;
+	e.mark_len = e.mark_sum = 0;
 	memset(e.open, 0, sizeof(e.open));
 	collector_keep_recent(ctx, &e);
 }

@@ -6,6 +6,8 @@
  */
 #include "fuzz.h"
 
+#include <stdbool.h>
+
 #include <errno.h>
 #include <limits.h>
 #include <string.h>

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "files/identity.h"
+
 struct file;
 struct files;
 
@@ -20,6 +22,8 @@ int files_open(struct files *fs, struct file *f);
 int64_t files_postponed_ns(const struct files *fs);
 /* There are some that failed only a moment ago. */
 bool files_settling(const struct files *fs);
+/* A name that led to this file is one of them. */
+bool files_waits_for(const struct files *fs, struct file_id id);
 void files_take_postponed(struct files *fs);
 
 #endif

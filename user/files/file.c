@@ -50,6 +50,8 @@ void file_skip_to_end(struct file *f)
 
 	f->offset = f->acked = f->size;
 	f->hole = !f->size;
+	if (n && sys.pread(f->fd, f->head, n, 0) == (ssize_t)n)
+		f->head_len = (uint32_t)n;
 	if (n && sys.pread(f->fd, f->mark, n, (off_t)(f->size - n)) == (ssize_t)n) {
 		f->mark_len = (uint32_t)n;
 		f->sync_line = f->mark[n - 1] != '\n';

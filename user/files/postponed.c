@@ -66,6 +66,20 @@ bool files_settling(const struct files *fs)
 	return fs->postponed.len && fs->pause_ns < NS_PER_SEC;
 }
 
+bool files_waits_for(const struct files *fs, struct file_id id)
+{
+	const struct buf *b = &fs->postponed;
+
+	for (size_t at = 0; at < b->len;) {
+		const char *path = b->data + at + sizeof(id), *alias = path + strlen(path) + 1;
+
+		if (memcmp(b->data + at, &id, sizeof(id)) == 0)
+			return true;
+		at += sizeof(id) + strlen(path) + strlen(alias) + 2;
+	}
+	return false;
+}
+
 void files_take_postponed(struct files *fs)
 {
 	_cleanup_(buf_done) struct buf names = fs->postponed;

@@ -44,8 +44,9 @@ struct tree {
 	struct roots roots;
 	char *moved_from; /* the path of the last half of a rename, and its cookie */
 	uint32_t moved_cookie;
-	bool moved_here;   /* the event being dealt with is the other half */
-	struct buf failed; /* directories that could not be opened: tried again after a pause */
+	bool moved_here;      /* the event being dealt with is the other half */
+	bool short_of_memory; /* something was left out: a rescan finds it */
+	struct buf failed;    /* directories that could not be opened: tried again after a pause */
 	int64_t retry_ns, pause_ns;
 	struct log_limit refused_limit, failed_limit;
 	int64_t root_ns, relist_ns, dangling_ns;
@@ -71,17 +72,18 @@ static bool join_path(char *out, const char *dir, const char *name)
 
 /* A directory to be watched and listed. A worklist, not a recursion: neither the depth of a tree
  * nor links that lead from one directory to the next can exhaust the stack. */
-static void push(struct buf *todo, const char *path)
+static void push(struct tree *t, struct buf *todo, const char *path)
 {
-	buf_add(todo, path, strlen(path) + 1); /* without memory it is found by the next rescan */
+	if (buf_add(todo, path, strlen(path) + 1) < 0)
+		t->short_of_memory = true;
 }
 
-static void push_new(const struct tree *t, struct buf *todo, const char *path)
+static void push_new(struct tree *t, struct buf *todo, const char *path)
 {
 	const struct node *known = node_by_path(&t->nodes, path);
 
 	if (!known || known->wd < 0)
-		push(todo, path);
+		push(t, todo, path);
 }
 
 /* Makes sure that the directory of a linked file is watched, and that name is reported there. */
@@ -91,12 +93,13 @@ static void add_linked(struct tree *t, const char *dir, const char *name, struct
 
 	if (!n) {
 		n = node_new(&t->nodes, NULL, dir);
+		t->short_of_memory = t->short_of_memory || !n;
 		if (!n)
 			return;
 		n->linked = true;
 	}
 	if (node_add_name(n, name) > 0)
-		push(todo, dir); /* and finds what it was rotated to before */
+		push(t, todo, dir); /* and finds what it was rotated to before */
 }
 
 /* Where a link leads in its first step, if it is not the final path: the name that carries the
@@ -185,6 +188,7 @@ static void list_dir(struct tree *t, struct node *n, int dir_fd, struct buf *tod
 	struct dirent *e;
 
 	if (!dir) {
+		t->short_of_memory = true;
 		close_fd(&dir_fd);
 		return;
 	}
@@ -219,7 +223,7 @@ static void open_failed(struct tree *t, const char *path, int err)
 			t->hooks.vanished(t->hooks.ctx, path);
 		return;
 	}
-	push(&t->failed, path);
+	push(t, &t->failed, path);
 	if (!t->pause_ns) {
 		t->pause_ns = PAUSE_MIN_NS;
 		t->retry_ns = clock_now_ns() + t->pause_ns;
@@ -245,6 +249,7 @@ static void add_one(struct tree *t, const char *path, struct buf *todo)
 	n = node_by_path(&t->nodes, path);
 	if (!n)
 		n = node_new(&t->nodes, parent_of(t, path), path);
+	t->short_of_memory = t->short_of_memory || !n;
 	if (!n)
 		return;
 	wd = watch_add_dir(t->watch, fd);
@@ -271,7 +276,7 @@ static void add_dir(struct tree *t, const char *path)
 {
 	struct buf todo = {0};
 
-	push(&todo, path);
+	push(t, &todo, path);
 	work(t, &todo);
 }
 
@@ -344,7 +349,7 @@ static void relist(struct tree *t, bool (*want)(const struct node *n))
 		struct node *n = container_of(i, struct node, by_path);
 
 		if (want(n))
-			push(&todo, n->path);
+			push(t, &todo, n->path);
 	}
 	work(t, &todo);
 }
@@ -366,7 +371,7 @@ static bool want_dangling(const struct node *n)
 
 bool tree_settling(const struct tree *t)
 {
-	return t->failed.len && t->pause_ns < NS_PER_SEC;
+	return t->short_of_memory || (t->failed.len && t->pause_ns < NS_PER_SEC);
 }
 
 static void retry_failed(struct tree *t, int64_t now_ns)
@@ -390,6 +395,8 @@ int64_t tree_next_ns(const struct tree *t)
 {
 	int64_t at = MIN(t->root_ns, t->relist_ns);
 
+	if (t->short_of_memory)
+		return 0;
 	return t->failed.len ? MIN(at, t->retry_ns) : at;
 }
 
@@ -410,6 +417,10 @@ int64_t tree_turn(struct tree *t, int64_t now_ns)
 	}
 	if (t->failed.len && now_ns >= t->retry_ns)
 		retry_failed(t, now_ns);
+	if (t->short_of_memory) {
+		t->short_of_memory = false;
+		tree_rescan(t);
+	}
 	return tree_next_ns(t);
 }
 
