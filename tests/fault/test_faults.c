@@ -213,6 +213,9 @@ static void run_all(const char *bpf)
 static void run_some(const unsigned counts[ENTRY_COUNT], unsigned seed)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(fault_kinds); i++) {
+		/* malloc is no system call: in the full form, and by name. */
+		if (fault_kinds[i].entry == ENTRY_MALLOC)
+			continue;
 		unsigned calls = counts[fault_kinds[i].entry], stride = calls / PER_KIND + 1;
 		struct kind_runs k = {.kind = &fault_kinds[i],
 				      .bpf = (seed + i) % 4 == 1 ? "auto" : "off",
@@ -264,8 +267,7 @@ static void runner_init(void)
 static void run_everything(const char *seed_text)
 {
 	static const char *const rungs[] = {"off", "auto"};
-	unsigned seed =
-		seed_text ? (unsigned)strtoul(seed_text, NULL, 10) : (unsigned)time(NULL) % 1000;
+	unsigned seed = seed_text ? (unsigned)strtoul(seed_text, NULL, 10) : 1;
 	unsigned counts[ENTRY_COUNT];
 
 	for (size_t i = 0; i < ARRAY_SIZE(rungs); i++) {
