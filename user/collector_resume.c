@@ -39,7 +39,6 @@
 #define YOUNG_S       3
 #define ORDER_WAIT_NS (NS_PER_SEC / 2) /* a .gz that cannot be opened is not waited for longer */
 #define GIVE_UP_NS    (10 * NS_PER_SEC)
-#define READ_TRIES    5
 #define HEAD_TELLS    32 /* bytes of a head that tell a file from its siblings */
 
 enum fate {
@@ -149,16 +148,9 @@ void collector_resume_free(struct collector *c)
 static bool holds(struct file *f, uint64_t offset, uint32_t len, uint32_t sum)
 {
 	char bytes[CHECKPOINT_HEAD_MAX];
-	size_t got = 0;
 
-	for (int tries = 0; got < len && tries < READ_TRIES; tries++) {
-		ssize_t n = reader_pread(f, bytes + got, len - got, offset + got);
-
-		if (n == 0)
-			break;
-		got += n > 0 ? (size_t)n : 0;
-	}
-	return got == len && checkpoint_sum(bytes, len) == sum;
+	return reader_pread_all(f, bytes, len, offset) == (ssize_t)len &&
+	       checkpoint_sum(bytes, len) == sum;
 }
 
 /* A .gz that cannot be inflated (or is not written) up to the offset holds nothing else either. */
@@ -193,9 +185,9 @@ static void set_place(struct file *f, const struct checkpoint_entry *e)
 	f->consumed = f->offset;
 	f->hole = !f->offset;
 	n = MIN(f->offset, (uint64_t)FILE_MARK_BYTES);
-	if (reader_pread(f, f->head, n, 0) == (ssize_t)n)
+	if (reader_pread_all(f, f->head, n, 0) == (ssize_t)n)
 		f->head_len = (uint32_t)n;
-	if (reader_pread(f, f->mark, n, f->offset - n) == (ssize_t)n)
+	if (reader_pread_all(f, f->mark, n, f->offset - n) == (ssize_t)n)
 		f->mark_len = (uint32_t)n;
 }
 

@@ -75,14 +75,14 @@ void collector_identify(struct file *f)
 	if (f->fd < 0)
 		return;
 	if (other || (id->head_len < CHECKPOINT_HEAD_MAX && id->head_len < f->size)) {
-		n = reader_pread(f, bytes, sizeof(bytes), 0);
+		n = reader_pread_all(f, bytes, sizeof(bytes), 0);
 		if (n >= 0 || other) { /* else what was read of it before still holds */
 			id->head_len = (uint32_t)MAX(n, (ssize_t)0);
 			id->head_sum = checkpoint_sum(bytes, id->head_len);
 		}
 	}
 	if (other || id->offset != f->acked) {
-		if (reader_pread(f, bytes, mark_len, f->acked - mark_len) != (ssize_t)mark_len)
+		if (reader_pread_all(f, bytes, mark_len, f->acked - mark_len) != (ssize_t)mark_len)
 			mark_len = 0; /* better one sign less than an older place */
 		id->mark_len = mark_len;
 		id->mark_sum = checkpoint_sum(bytes, mark_len);

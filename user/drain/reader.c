@@ -30,6 +30,7 @@
 
 #define READ_MIN      4096
 #define TORN_LONG     (64 * 1024)
+#define READ_TRIES    5
 #define LINE_HEADROOM (64 * 1024) /* a CRI header, a json-file's keys and some escapes */
 
 size_t reader_longest_line(uint32_t line_max)
@@ -54,6 +55,22 @@ ssize_t reader_pread(struct file *f, void *to, size_t n, uint64_t offset)
 		got = sys.pread(f->fd, to, n, (off_t)offset);
 	while (got < 0 && errno == EINTR);
 	return got < 0 ? -errno : got;
+}
+
+ssize_t reader_pread_all(struct file *f, void *to, size_t n, uint64_t offset)
+{
+	size_t got = 0;
+
+	for (int failures = 0; got < n;) {
+		ssize_t r = reader_pread(f, (char *)to + got, n - got, offset + got);
+
+		if (r == 0)
+			break;
+		if (r < 0 && ++failures == READ_TRIES)
+			return r;
+		got += r > 0 ? (size_t)r : 0;
+	}
+	return (ssize_t)got;
 }
 
 /* The span that new records and bytes of f go to. */

@@ -43,6 +43,10 @@ enum read_outcome {
 /* As pread(2) on f's content, inflated if it is compressed; -errno. */
 ssize_t reader_pread(struct file *f, void *to, size_t n, uint64_t offset);
 
+/* Likewise, but less than n only at the end: a short read is read on, and a failure tried again a
+ * few times. */
+ssize_t reader_pread_all(struct file *f, void *to, size_t n, uint64_t offset);
+
 /*
  * Reads about grant bytes of f into b. Updates offset, torn, mark and size of f and its chain's
  * tally; *ret_bytes is by how much the offset moved. -errno of pread: nothing has changed.
