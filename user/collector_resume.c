@@ -158,7 +158,7 @@ static bool holds_content(struct file *f, const struct checkpoint_entry *e)
 {
 	struct stat st;
 
-	if (!f->compressed && (sys.fstat(f->fd, &st) < 0 || (uint64_t)st.st_size < e->offset))
+	if (!f->compressed && sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < e->offset)
 		return false;
 	if (!holds(f, 0, e->head_len, e->head_sum))
 		return false;
