@@ -39,6 +39,7 @@
 #define FDS_KEPT        8 /* descriptors beside those of log files, opened later */
 #define FDS_LEAST       4
 #define PARTIAL_REST_NS (300 * NS_PER_MS)
+#define CHAIN_WAIT_NS   (3 * NS_PER_SEC)
 #define RETRY_NS        (5 * NS_PER_SEC)
 
 static int on_flush(void *ctx, struct event *events, size_t n)
@@ -334,6 +335,7 @@ static void slow_work(struct collector *c, int64_t now_ns)
 {
 	if (now_ns >= c->sweep_ns) {
 		collector_sweep(c);
+		files_end_chains(c->files, now_ns - CHAIN_WAIT_NS);
 		c->sweep_ns = now_ns + SWEEP_NS;
 	}
 	if (now_ns >= files_postponed_ns(c->files))

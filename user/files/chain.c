@@ -38,6 +38,7 @@ int chain_get(struct table *chains, const char *path, struct chain **ret_chain)
 
 	if (n) {
 		*ret_chain = container_of(n, struct chain, by_key);
+		list_del(&(*ret_chain)->in_empty);
 		return 0;
 	}
 	c = calloc(1, sizeof(*c));
@@ -55,10 +56,9 @@ int chain_get(struct table *chains, const char *path, struct chain **ret_chain)
 	return 0;
 }
 
-void chain_put(struct table *chains, struct chain *c)
+void chain_free(struct table *chains, struct chain *c)
 {
-	if (--c->members)
-		return;
+	list_del(&c->in_empty);
 	table_del(chains, &c->by_key);
 	free(c->alias);
 	free(c->key);

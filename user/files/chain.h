@@ -67,6 +67,8 @@ struct cut {
 
 struct chain {
 	struct table_node by_key;
+	struct list in_empty; /* without a member since empty_ns: kept for a moment */
+	int64_t empty_ns;
 	char *key;       /* the live name's path */
 	char *alias;     /* the link by which it was found, may be NULL */
 	unsigned copies; /* members of which it is not known yet whether they are copies */
@@ -87,9 +89,9 @@ struct chain {
 };
 
 /* The chain that the file called path belongs to, made if it is new. The caller counts itself in
- * members and gives that back with chain_put, which frees the chain with its last member. */
+ * members. chain_free: when there are none. */
 int chain_get(struct table *chains, const char *path, struct chain **ret_chain);
-void chain_put(struct table *chains, struct chain *c);
+void chain_free(struct table *chains, struct chain *c);
 /* Queues a new file: a rotated one by its modification time, a live one last. */
 void chain_insert(struct chain *c, struct file *f, const struct stat *st);
 /* f has the live name now: last in the queue, even if it had been rotated. */

@@ -27,6 +27,7 @@ int files_new(const struct files_hooks *hooks, struct files **ret_files)
 	fs->hooks = *hooks;
 	fs->open_max = UINT_MAX;
 	list_init(&fs->leaving);
+	list_init(&fs->empty);
 	list_init(&fs->open);
 	*ret_files = fs;
 	return 0;
@@ -51,6 +52,7 @@ void files_free(struct files *fs)
 		f->inflight = 0;
 		files_put(fs, f);
 	}
+	files_end_chains(fs, INT64_MAX);
 	while ((n = table_walk(&fs->excluded, NULL))) {
 		table_del(&fs->excluded, n);
 		free(container_of(n, struct excluded, by_id));
@@ -186,11 +188,24 @@ void files_release(struct files *fs, struct file *f)
 		files_put(fs, f);
 }
 
-static void put_chain(struct files *fs, struct chain *c)
+void files_leave_chain(struct files *fs, struct chain *c)
 {
-	if (c->members == 1)
+	if (--c->members)
+		return;
+	c->empty_ns = clock_now_ns();
+	list_add_tail(&fs->empty, &c->in_empty);
+}
+
+void files_end_chains(struct files *fs, int64_t before_ns)
+{
+	list_for_each (l, next, &fs->empty) {
+		struct chain *c = container_of(l, struct chain, in_empty);
+
+		if (c->empty_ns > before_ns)
+			return;
 		fs->hooks.ended(fs->hooks.ctx, c);
-	chain_put(&fs->chains, c);
+		chain_free(&fs->chains, c);
+	}
 }
 
 void files_put(struct files *fs, struct file *f)
@@ -202,7 +217,7 @@ void files_put(struct files *fs, struct file *f)
 	list_del(&f->in_chain);
 	if (fs->hooks.freed)
 		fs->hooks.freed(fs->hooks.ctx, f);
-	put_chain(fs, f->chain);
+	files_leave_chain(fs, f->chain);
 	file_free(f);
 }
 

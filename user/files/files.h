@@ -26,7 +26,7 @@ struct files_hooks {
 	void (*released)(void *ctx, struct file *f);
 	/* It is about to be freed: no sink holds anything of it. May be NULL. */
 	void (*freed)(void *ctx, struct file *f);
-	/* A container's log has no file left and is about to be freed. */
+	/* A container's log has had no file for a while and is about to be freed. */
 	void (*ended)(void *ctx, struct chain *c);
 	/* A compressed file, which is not followed. May be NULL. */
 	void (*compressed)(void *ctx, const char *path);
@@ -105,6 +105,9 @@ void files_release(struct files *fs, struct file *f);
 void files_put(struct files *fs, struct file *f);
 
 /* All files, and a part of them at a time (a hash bucket; the cursor goes round). */
+/* Ends the logs that have had no file since before then. (Between a rename and the new file, a log
+ * whose older generations are gone has none for a moment.) */
+void files_end_chains(struct files *fs, int64_t before_ns);
 void files_each(struct files *fs, void (*visit)(void *ctx, struct file *f), void *ctx);
 void files_some(struct files *fs, unsigned count, void (*visit)(void *ctx, struct file *f),
 		void *ctx);

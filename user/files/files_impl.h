@@ -26,6 +26,7 @@ struct files {
 	struct buf postponed; /* see postponed.c */
 	int64_t postponed_ns, pause_ns;
 	struct list leaving; /* released, but a sink holds a span of it: struct file.in_chain */
+	struct list empty;   /* chains without a member: struct chain.in_empty, oldest first */
 	struct list open;    /* struct file.in_open, the one used longest ago first */
 	unsigned n_open, open_max;
 	char *excluded_uid; /* "_UID/" */
@@ -52,6 +53,7 @@ void files_born_unseen(struct files *fs, struct chain *c);
 /* path, which led to id, could not be opened now. soon: only for want of a descriptor. */
 void files_postpone(struct files *fs, const char *path, const char *alias, const struct file_id *id,
 		    bool soon);
+void files_leave_chain(struct files *fs, struct chain *c);
 /* Closes f, if it is open. */
 void files_close(struct files *fs, struct file *f);
 /* f was opened. */

@@ -159,7 +159,7 @@ static int enter(struct files *fs, struct file *f, const char *path, const char 
 		r = table_add(&fs->by_id, &f->by_id, &f->id, sizeof(f->id));
 	if (r < 0) {
 		table_del(&fs->by_path, &f->by_path);
-		chain_put(&fs->chains, f->chain);
+		files_leave_chain(fs, f->chain);
 		file_free(f);
 		return r;
 	}

@@ -286,6 +286,7 @@ static void released_file_waits_for_its_spans(void **state)
 	files_put(w->files, f);
 	assert_int_equal(w->ended, 0);
 	files_put(w->files, f);
+	files_end_chains(w->files, INT64_MAX);
 	assert_int_equal(w->ended, 1);
 }
 
@@ -511,6 +512,7 @@ static void released_files_are_seen_until_the_last_span_is_back(void **state)
 	files_put(w->files, f);
 	files_each_leaving(w->files, visit_leaving, w);
 	assert_int_equal(w->leaving, 2);
+	files_end_chains(w->files, INT64_MAX);
 	assert_int_equal(w->ended, 2);
 }
 
