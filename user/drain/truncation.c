@@ -47,24 +47,27 @@ static uint64_t hole_in_front(const struct file *f)
 static int bytes_cut_off(struct file *f, const struct write_count *counts, uint64_t *ret_size,
 			 uint64_t *ret_cut)
 {
-	struct write_total before, after = {0};
-	uint64_t known = f->sure > f->offset ? f->sure - f->offset : 0;
+	struct write_total before = {0}, after = {0};
+	uint64_t known = f->sure > f->offset ? f->sure - f->offset : 0, hole = 0;
 	bool counted = has_counter(f, counts);
 	struct stat st;
 	unsigned tries = 0;
 
 	do { /* until nothing is written in between */
-		before = after;
 		if (counted)
-			write_count_read(counts, f->slot, &after);
+			write_count_read(counts, f->slot, &before);
 		if (sys.fstat(f->fd, &st) < 0)
 			return -errno;
-	} while (counted && after.calls != before.calls && ++tries < TRIES);
+		if (counted) {
+			hole = hole_in_front(f);
+			write_count_read(counts, f->slot, &after);
+		}
+	} while (after.calls != before.calls && ++tries < TRIES);
 	f->seen_shrinks = after.shrinks;
 	*ret_size = (uint64_t)st.st_size;
 	*ret_cut = known;
 	if (counted) {
-		int64_t written = f->uncounted_bytes + (int64_t)(after.bytes + hole_in_front(f));
+		int64_t written = f->uncounted_bytes + (int64_t)(after.bytes + hole);
 		int64_t had = (int64_t)(f->consumed + *ret_size);
 
 		*ret_cut = written > had ? (uint64_t)(written - had) : 0;
