@@ -101,9 +101,9 @@ static int compare_names(const struct chain *c, const char *a, const char *b)
 	return a_len != b_len ? (a_len < b_len) - (a_len > b_len) : -order;
 }
 
-/* Was o rotated away no later than f? By the last write; but that of a compressed file can be its
- * compression, and several rotations can fall into one tick of the clock that stamps files (4 ms):
- * then by their names. */
+/* Was o rotated away no later than f? By the last write, as each rotator counts names its own way;
+ * but that of a compressed file can be its compression, and several rotations can fall into one
+ * tick of the clock that stamps files (4 ms): then by their names. */
 static bool older(const struct file *o, const struct file *f, const struct stat *st)
 {
 	int names = compare_names(f->chain, o->path, f->path);

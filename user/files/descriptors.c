@@ -15,7 +15,7 @@
  * exact, and the cost of closing one must not grow with the number of files.
  *
  * Never closed: what has no name, what a sink or a partial record still refers to (its place in the
- * checkpoint is not settled), a compressed file (inflated up to where it is).
+ * checkpoint is not settled), a compressed file while it is being inflated.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -48,8 +48,9 @@ struct file *files_of(const struct files *fs, struct file_id id);
 /* The log that path is, or looks like, a generation of; NULL: none is known. */
 struct chain *files_chain_of(const struct files *fs, const char *path);
 void files_told(struct files *fs, const char *path, const char *alias, enum told told);
-/* One more birth than files were seen. */
-void files_born_unseen(struct files *fs, struct chain *c);
+/* There was one more birth at path than files were seen: of a file that is known by its rotated
+ * name, or of one that nobody saw. */
+void files_born_unseen(struct files *fs, const char *path);
 /* path, which led to id, could not be opened now. soon: only for want of a descriptor. */
 void files_postpone(struct files *fs, const char *path, const char *alias, const struct file_id *id,
 		    bool soon);

@@ -4,9 +4,10 @@
  * is known: no pairing of events is needed, and a half that got lost in an overflow costs nothing,
  * because files_verify drops stale names and the rescan finds the new ones.
  *
- * Order of a chain: rotated generations by modification time (the last write of an older one is
- * older), the live one always last. Rejected: the order of the rotated names, which each rotator
- * counts its own way (0.log.TIMESTAMP upwards, app.log.N downwards).
+ * Which generations nobody saw is counted by their births: each has one event under the live name.
+ *
+ *   birth that leads to a file that had its own  --> one more was born than is known: unborn
+ *   a file found first under its rotated name    --> takes an unborn back, or waits for its birth
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -222,7 +223,8 @@ int files_add_gz(struct files *fs, const char *path, int fd, struct file **ret_f
 	r = enter(fs, f, path, stem);
 	if (r < 0)
 		return r;
-	fs->n_open > fs->open_max ? files_make_room(fs) : true;
+	if (fs->n_open > fs->open_max)
+		files_make_room(fs);
 	chain_insert(f->chain, f, &st);
 	set_displaced(f);
 	fs->hooks.opened(fs->hooks.ctx, f);
@@ -242,10 +244,14 @@ void files_vanished(struct files *fs, const char *path)
 	chain_break_joins(c, true);
 }
 
-/* One more birth than files were seen at the live name: of one that is known by its rotated name,
- * or of one that nobody saw. */
-void files_born_unseen(struct files *fs, struct chain *c)
+void files_born_unseen(struct files *fs, const char *path)
 {
+	struct chain *c = files_chain_of(fs, path);
+
+	if (!c) {
+		files_vanished(fs, path);
+		return;
+	}
 	if (clock_now_ns() - c->found_late_ns > LATE_NS)
 		c->found_late = 0;
 	if (c->found_late) {
@@ -273,10 +279,8 @@ static void gone_already(struct files *fs, const char *path, enum told told)
 
 	if (told == TOLD_OF_MOVE || (told == TOLD_BY_LIST && !directory_is_there(path)))
 		return;
-	if (!c)
-		files_vanished(fs, path);
-	else if (strcmp(c->key, path) == 0)
-		files_born_unseen(fs, c);
+	if (!c || strcmp(c->key, path) == 0)
+		files_born_unseen(fs, path);
 }
 
 static void open_failed(struct files *fs, const char *path, const char *alias,
@@ -414,7 +418,7 @@ void files_born(struct files *fs, const char *path, const char *from)
 	if (!f || f != f->chain->live || moved)
 		return;
 	if (f == before && f->announced)
-		files_born_unseen(fs, f->chain);
+		files_born_unseen(fs, path);
 	f->announced = true;
 }
 

@@ -35,25 +35,36 @@ void files_postpone(struct files *fs, const char *path, const char *alias, const
 		fs->postponed_ns = clock_now_ns() + fs->pause_ns;
 }
 
-static void try_again(struct files *fs, struct file_id id, const char *path, const char *alias)
+struct name {
+	struct file_id id;
+	const char *path, *alias;
+};
+
+/* The entry at *at, which is moved on. False: there is none. */
+static bool next_name(const struct buf *b, size_t *at, struct name *ret)
 {
-	bool known = id.ino, there;
+	if (*at >= b->len)
+		return false;
+	memcpy(&ret->id, b->data + *at, sizeof(ret->id));
+	ret->path = b->data + *at + sizeof(ret->id);
+	ret->alias = ret->path + strlen(ret->path) + 1;
+	*at += sizeof(ret->id) + strlen(ret->path) + strlen(ret->alias) + 2;
+	return true;
+}
+
+static void try_again(struct files *fs, const struct name *n)
+{
+	bool known = n->id.ino, there;
 	struct file_id now = {0};
-	struct chain *c;
 	struct stat st;
 
-	there = sys.lstat(path, &st) == 0;
+	there = sys.lstat(n->path, &st) == 0;
 	if (there)
 		now = (struct file_id){st.st_dev, st.st_ino};
-	if (known && !files_of(fs, id) && (there || errno == ENOENT) &&
-	    memcmp(&now, &id, sizeof(id)) != 0) {
-		c = files_chain_of(fs, path);
-		if (c)
-			files_born_unseen(fs, c);
-		else
-			files_vanished(fs, path);
-	}
-	files_told(fs, path, *alias ? alias : NULL, TOLD_OF_MOVE);
+	if (known && !files_of(fs, n->id) && (there || errno == ENOENT) &&
+	    memcmp(&now, &n->id, sizeof(now)) != 0)
+		files_born_unseen(fs, n->path);
+	files_told(fs, n->path, *n->alias ? n->alias : NULL, TOLD_OF_MOVE);
 }
 
 int64_t files_postponed_ns(const struct files *fs)
@@ -68,34 +79,23 @@ bool files_settling(const struct files *fs)
 
 bool files_waits_for(const struct files *fs, struct file_id id)
 {
-	const struct buf *b = &fs->postponed;
+	struct name n;
 
-	for (size_t at = 0; at < b->len;) {
-		const char *path = b->data + at + sizeof(id), *alias = path + strlen(path) + 1;
-
-		if (memcmp(b->data + at, &id, sizeof(id)) == 0)
+	for (size_t at = 0; next_name(&fs->postponed, &at, &n);)
+		if (memcmp(&n.id, &id, sizeof(id)) == 0)
 			return true;
-		at += sizeof(id) + strlen(path) + strlen(alias) + 2;
-	}
 	return false;
 }
 
 void files_take_postponed(struct files *fs)
 {
 	_cleanup_(buf_done) struct buf names = fs->postponed;
-	int64_t pause_ns = fs->pause_ns;
-	size_t at = 0;
+	struct name n;
 
 	fs->postponed = (struct buf){0};
-	fs->pause_ns = MIN(pause_ns * 2, LATE_NS);
-	while (at < names.len) {
-		struct file_id id;
-		const char *path = names.data + at + sizeof(id), *alias = path + strlen(path) + 1;
-
-		memcpy(&id, names.data + at, sizeof(id));
-		try_again(fs, id, path, alias);
-		at += sizeof(id) + strlen(path) + strlen(alias) + 2;
-	}
+	fs->pause_ns = MIN(fs->pause_ns * 2, LATE_NS);
+	for (size_t at = 0; next_name(&names, &at, &n);)
+		try_again(fs, &n);
 	if (!fs->postponed.len)
 		fs->pause_ns = 0;
 }
