@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The event loop. It waits in one ppoll for three descriptors (the event queue's timer, the sinks'
- * acknowledgements, signals) and a timeout. No epoll, no timer descriptors: with three descriptors
- * and deadlines that change every turn, that would be more system calls for nothing.
+ * The event loop. It waits in one ppoll for four descriptors (the event queue's timer, the sinks'
+ * acknowledgements, signals, the end of a save) and a timeout. No epoll, no timer descriptors: with
+ * so few and deadlines that change every turn, that would be more system calls for nothing.
  */
 #include "collector.h"
 
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "account/checkpoint.h"
+#include "account/state.h"
 #include "base/clock.h"
 #include "base/sys.h"
 #include "collector_end.h"
@@ -265,7 +266,7 @@ static int64_t next_deadline(const struct collector *c, bool more)
 
 	if (more && !c->blocked)
 		return 0;
-	save = collector_save_ns(c, clock_now_ns());
+	save = collector_save_ns(c);
 	at = MIN(at, save);
 	save = files_postponed_ns(c->files);
 	at = MIN(at, save);
@@ -310,7 +311,8 @@ static void wait_for_work(struct collector *c, bool more)
 {
 	struct pollfd fds[] = {{event_queue_fd(c->queue), POLLIN, 0},
 			       {outlet_fd(c->outlet), POLLIN, 0},
-			       {c->signal_fd, POLLIN, 0}};
+			       {c->signal_fd, POLLIN, 0},
+			       {c->state ? state_fd(c->state) : -1, POLLIN, 0}};
 	int64_t deadline = next_deadline(c, more), ns;
 	struct timespec timeout = {0};
 	bool acks = c->blocked;
@@ -327,6 +329,8 @@ static void wait_for_work(struct collector *c, bool more)
 		take_signals(c);
 	if (fds[1].revents)
 		outlet_clear(c->outlet);
+	if (fds[3].revents)
+		state_ended(c->state);
 	if (fds[0].revents || c->unsettled)
 		take_events(c);
 }
@@ -467,8 +471,8 @@ int collector_run(struct collector *c)
 	c->scanning = true;
 	tree_scan(c->tree);
 	c->scanning = false;
-	if (c->state &&
-	    !c->restarted) /* at once: --start end must not begin at another end again */
+	/* Saved at once: after a crash --start end must not begin at another end. */
+	if (c->state && !c->restarted)
 		c->changed_ns = c->start_ns - NS_PER_SEC;
 	collector_resume_rest(c, clock_now_ns());
 	files_started(c->files);

@@ -30,7 +30,6 @@
 #define SAVE_LATER_NS (100 * NS_PER_MS) /* after a change, as more is about to follow */
 #define RECENT_NS     (3 * NS_PER_SEC)
 #define RECENT_MAX    4096
-#define SAVE_WATCH_NS (20 * NS_PER_MS) /* until a save that is under way is looked at again */
 
 int collector_open_state(struct collector *c, struct checkpoint *ret_loaded)
 {
@@ -233,14 +232,11 @@ static int build(struct collector *c, struct buf *ret_text)
 	return 0;
 }
 
-int64_t collector_save_ns(const struct collector *c, int64_t now_ns)
+int64_t collector_save_ns(const struct collector *c)
 {
-	int64_t due;
-
 	if (!c->state || !c->changed_ns)
 		return INT64_MAX;
-	due = state_due_ns(c->state);
-	return due == INT64_MAX ? now_ns + SAVE_WATCH_NS : MAX(due, c->changed_ns + SAVE_LATER_NS);
+	return MAX(state_due_ns(c->state), c->changed_ns + SAVE_LATER_NS);
 }
 
 void collector_save(struct collector *c, int64_t now_ns)
@@ -252,7 +248,7 @@ void collector_save(struct collector *c, int64_t now_ns)
 		return;
 	if (state_take_failed(c->state) || recent_is_over(c, now_ns))
 		collector_changed(c, now_ns);
-	if (collector_save_ns(c, now_ns) > now_ns)
+	if (collector_save_ns(c) > now_ns)
 		return;
 	r = build(c, &text);
 	if (r < 0 && log_allow(&c->save_limit, 60 * NS_PER_SEC))

@@ -24,8 +24,8 @@ void collector_changed(struct collector *c, int64_t now_ns);
 /* Brings f->identity up to date, as far as f is open. */
 void collector_identify(struct file *f);
 void collector_save(struct collector *c, int64_t now_ns);
-/* When the next save is due, INT64_MAX when nothing has changed. */
-int64_t collector_save_ns(const struct collector *c, int64_t now_ns);
+/* When the next save is due, INT64_MAX when nothing has changed or one is under way. */
+int64_t collector_save_ns(const struct collector *c);
 void collector_close_state(struct collector *c, bool save);
 
 /* collector_resume.c: where reading goes on */
