@@ -8,7 +8,8 @@
 #   vm_kernel META              the kernel that this Debian meta package stands for, in $kernel
 #   vm_initramfs FILE PROGRAM.. with the programs, their libraries and the modules of $kernel
 #   vm_disks                    fresh ext4 and xfs images and an empty one for what comes out
-#   vm_boot INITRAMFS PARAMS..  runs init to its end, console in $work/console
+#   vm_boot INITRAMFS PARAMS..  runs init to its end, console in $work/console; 1 when it has not ended
+#                               well. $label (else the kernel's name) says whose remarks they are
 #
 # shellcheck disable=SC2034  # why and bad are for the tests
 
@@ -16,8 +17,13 @@ cd "$(dirname "$0")/../.." || exit 1
 B=${B:-build}
 cache=$B/vm
 work=$(mktemp -d "${TMPDIR:-/tmp}/hotdrain-vm.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
+trap 'vm_end; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
+BOOT_MAX=60    # seconds until VM START
+SILENT_MAX=120 # seconds without a word after it
+END_MAX=400    # seconds for all of it
+TRIES_MAX=3
+qemu=
 modules="virtio_pci virtio_blk xfs overlay"
 n=0
 bad=0
@@ -113,7 +119,8 @@ vm_disks() {
 		/sbin/mke2fs -q -t ext4 -F "$work/ext4.img" && /sbin/mkfs.xfs -q -f "$work/xfs.img"
 }
 
-vm_boot() {
+# In the background and not below timeout(1), which would take it out of the test's process group.
+vm_start() {
 	initramfs=$1
 	shift
 	drives=
@@ -121,11 +128,62 @@ vm_boot() {
 		drives="$drives -drive file=$work/$disk.img,if=virtio,format=raw"
 	done
 	# shellcheck disable=SC2086
-	timeout 400 qemu-system-x86_64 -accel tcg -cpu max -smp 2 -m 1024 -nographic -no-reboot \
+	qemu-system-x86_64 -accel tcg -cpu max -smp 2 -m 1024 -nographic -no-reboot \
 		-nic none $drives -kernel "$vmlinuz" -initrd "$initramfs" \
-		-append "console=ttyS0 quiet loglevel=1 panic=-1 $*" </dev/null |
-		tr -d '\r' >"$work/console"
-	grep -q '^VM DONE' "$work/console"
+		-append "console=ttyS0 panic=-1 $*" </dev/null >"$work/serial" &
+	qemu=$!
+}
+
+vm_end() {
+	[ -z "$qemu" ] || { kill -KILL "$qemu" && wait "$qemu"; } 2>/dev/null
+	qemu=
+}
+
+# Until the guest ends by itself: 0. It is ended when it does not boot: 2; or hangs: 1, with $why.
+vm_watch() {
+	booted_at=$(date +%s) heard=0
+	while kill -0 "$qemu" 2>/dev/null; do
+		sleep 0.2
+		now=$(date +%s)
+		size=$(wc -c <"$work/serial")
+		[ "$size" -eq "$heard" ] || { heard=$size heard_at=$now; }
+		started=$(grep -c "VM START" "$work/serial")
+		if [ $((now - began)) -ge $END_MAX ]; then
+			why="not at its end after $END_MAX s"
+		elif [ "$started" -eq 0 ] && [ $((now - booted_at)) -ge $BOOT_MAX ]; then
+			vm_end
+			return 2
+		elif [ "$started" -gt 0 ] && [ $((now - heard_at)) -ge $SILENT_MAX ]; then
+			why="nothing printed for $SILENT_MAX s"
+		else
+			continue
+		fi
+		vm_end
+		return 1
+	done
+	qemu=
+}
+
+# Emulated processors can hang in the kernel's boot, before anything of ours runs: only then is it
+# tried again, on the same disks, which nobody has seen yet. A guest that hangs later has failed.
+vm_boot() {
+	began=$(date +%s) tries=1
+	remark="# ${label:-$(basename "$vmlinuz")}"
+	while :; do
+		why="ended before VM DONE"
+		vm_start "$@"
+		vm_watch
+		[ $? -eq 2 ] || break
+		why="did not boot within $BOOT_MAX s, $tries times"
+		[ $tries -lt $TRIES_MAX ] || break
+		tries=$((tries + 1))
+		echo "$remark: the guest did not boot, tried again"
+	done
+	tr -d '\r\033' <"$work/serial" | awk 1 >"$work/console"
+	grep -q '^VM DONE' "$work/console" && return 0
+	echo "$remark: $why; the last lines of its console:"
+	tail -n 12 "$work/console" | sed 's/^/# | /'
+	return 1
 }
 
 # What the guest printed as TAP, numbered on, each name with this prefix; its remarks as they are,
