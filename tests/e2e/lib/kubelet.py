@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotates one container's log as a kubelet does, again and again, in a thread.
+"""Rotates a container's log as a kubelet does, again and again, in a thread.
 
 The names are a kubelet's, 0.log.YYYYmmdd-HHMMSS, from a clock that runs a second with each rotation: a kubelet rotates
 at most every ten seconds, and two rotations within one second would give two files the same name.
@@ -76,7 +76,8 @@ class Rotator:
         self.compressed += 1
 
     def start(self, each):
-        """A rotation every so many seconds, until stop()."""
+        """A rotation every so many seconds, until stop(). Another log and reopen may follow; the counts go on."""
+        self.stopping.clear()
         self.thread = threading.Thread(target=self.run, args=(each,), daemon=True)
         self.thread.start()
         return self
