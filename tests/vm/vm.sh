@@ -7,7 +7,7 @@
 #   vm_need                     0, or 1 with the reason in $why
 #   vm_kernel META              the kernel that this Debian meta package stands for, in $kernel
 #   vm_initramfs FILE PROGRAM.. with the programs, their libraries and the modules of $kernel
-#   vm_disks                    fresh ext4 and xfs images and an empty one for what comes out
+#   vm_disks                    fresh ext4, xfs and btrfs images and an empty one for what comes out
 #   vm_boot INITRAMFS PARAMS..  runs init to its end, console in $work/console; 1 when it has not ended
 #                               well. $label (else the kernel's name) says whose remarks they are
 #
@@ -24,7 +24,8 @@ SILENT_MAX=120 # seconds without a word after it
 END_MAX=400    # seconds for all of it
 TRIES_MAX=3
 qemu=
-modules="virtio_pci virtio_blk xfs overlay"
+modules="virtio_pci virtio_blk xfs btrfs overlay"
+disks="ext4 xfs out btrfs" # /dev/vda and so on
 n=0
 bad=0
 
@@ -49,7 +50,8 @@ vm_need() {
 	[ "$(uname -m)" = x86_64 ] || { why="only x86-64 machines are emulated so far"; return 1; }
 	[ -x /bin/busybox ] || { why="no /bin/busybox (busybox-static)"; return 1; }
 	for tool in qemu-system-x86_64:qemu-system-x86 cpio:cpio dpkg-deb:dpkg xz:xz-utils \
-		/sbin/modinfo:kmod /sbin/mkfs.xfs:xfsprogs /sbin/mke2fs:e2fsprogs; do
+		/sbin/modinfo:kmod /sbin/mkfs.xfs:xfsprogs /sbin/mke2fs:e2fsprogs \
+		/sbin/mkfs.btrfs:btrfs-progs; do
 		command -v "${tool%%:*}" >/dev/null || { why="no ${tool%%:*} (${tool#*:})"; return 1; }
 	done
 }
@@ -92,7 +94,7 @@ vm_initramfs() {
 	root=$work/root
 	rm -rf "$root"
 	mkdir -p "$root/bin" "$root/modules" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" \
-		"$root/run" "$root/mnt/ext4" "$root/mnt/xfs" "$root/mnt/tmpfs"
+		"$root/run" "$root/mnt/ext4" "$root/mnt/xfs" "$root/mnt/tmpfs" "$root/mnt/btrfs"
 	cp /bin/busybox "$root/bin/"
 	cp tests/vm/init "$root/init"
 	# shellcheck disable=SC2086
@@ -115,8 +117,9 @@ vm_initramfs() {
 vm_disks() {
 	rm -f "$work"/*.img
 	truncate -s 64M "$work/ext4.img" && truncate -s 320M "$work/xfs.img" &&
-		truncate -s 16M "$work/out.img" &&
-		/sbin/mke2fs -q -t ext4 -F "$work/ext4.img" && /sbin/mkfs.xfs -q -f "$work/xfs.img"
+		truncate -s 256M "$work/btrfs.img" && truncate -s 16M "$work/out.img" &&
+		/sbin/mke2fs -q -t ext4 -F "$work/ext4.img" && /sbin/mkfs.xfs -q -f "$work/xfs.img" &&
+		/sbin/mkfs.btrfs -q -f "$work/btrfs.img" >/dev/null
 }
 
 # In the background and not below timeout(1), which would take it out of the test's process group.
@@ -124,7 +127,7 @@ vm_start() {
 	initramfs=$1
 	shift
 	drives=
-	for disk in ext4 xfs out; do
+	for disk in $disks; do
 		drives="$drives -drive file=$work/$disk.img,if=virtio,format=raw"
 	done
 	# shellcheck disable=SC2086
