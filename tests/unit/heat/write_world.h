@@ -4,7 +4,7 @@
  * natively (where a rung that this kernel refuses is skipped) and inside the virtual machines of
  * tests/vm, which say through the environment what must work:
  *
- *   WRITE_COUNT_RUNGS   rungs to prove ("vfs kprobe"); one that does not attach is a failure.
+ *   WRITE_COUNT_RUNGS   rungs to prove ("fs,vfs"); one that does not attach is a failure.
  *                       Unset: all, and one that does not attach is a skip.
  *   WRITE_COUNT_DIRS    directories to write in. Unset: /dev/shm and a new one in $TMPDIR
  *   WRITE_COUNT_LOSSY   writes that the kernel says it left out may be missing (preempt=full)
@@ -166,22 +166,38 @@ static inline ssize_t call_write(size_t call, int fd, size_t len)
 	}
 }
 
-static inline void world_dirs(struct world *world)
+/* Adds the directories named, with blanks between, by this variable: false when it is not set. */
+static inline bool world_dirs_add(struct world *world, const char *variable)
 {
-	const char *given = getenv("WRITE_COUNT_DIRS");
+	const char *given = getenv(variable);
 	char *list, *save = NULL;
 
-	if (given) {
-		list = strdup(given);
-		for (char *d = strtok_r(list, " ", &save); d && world->dirs_n < DIRS_MAX;
-		     d = strtok_r(NULL, " ", &save))
-			world->dirs[world->dirs_n++] = strdup(d);
-		free(list);
+	if (!given)
+		return false;
+	list = strdup(given);
+	for (char *d = strtok_r(list, " ", &save); d && world->dirs_n < DIRS_MAX;
+	     d = strtok_r(NULL, " ", &save))
+		world->dirs[world->dirs_n++] = strdup(d);
+	free(list);
+	return true;
+}
+
+static inline void world_dirs(struct world *world)
+{
+	if (world_dirs_add(world, "WRITE_COUNT_DIRS"))
 		return;
-	}
 	if (access("/dev/shm", W_OK) == 0)
 		world->dirs[world->dirs_n++] = strdup("/dev/shm");
 	world->dirs[world->dirs_n++] = strdup(world->scratch);
+}
+
+/* "fs" is not in "vfs,kprobe". */
+static inline bool list_has(const char *list, const char *name)
+{
+	for (const char *p = list; *p; p += strcspn(p, ", "), p += strspn(p, ", "))
+		if (strcspn(p, ", ") == strlen(name) && strncmp(p, name, strlen(name)) == 0)
+			return true;
+	return false;
 }
 
 static inline void world_init(struct world *world)
@@ -190,8 +206,8 @@ static inline void world_init(struct world *world)
 
 	world->required = rungs != NULL;
 	world->lossy = getenv("WRITE_COUNT_LOSSY") != NULL;
-	for (enum rung r = RUNG_VFS; r < RUNG_OFF; r++)
-		world->wanted[r] = !rungs || strstr(rungs, rung_name(r));
+	for (enum rung r = RUNG_AUTO + 1; r < RUNG_OFF; r++)
+		world->wanted[r] = !rungs || list_has(rungs, rung_name(r));
 	snprintf(world->scratch, sizeof(world->scratch), "%.40s/hotdrain.XXXXXX",
 		 tmp ? tmp : "/tmp");
 	if (!mkdtemp(world->scratch)) {
@@ -280,7 +296,7 @@ static inline int world_run(struct world *world, const char *group, const struct
 {
 	int r;
 
-	for (enum rung rung = RUNG_VFS; rung < RUNG_OFF; rung++)
+	for (enum rung rung = RUNG_AUTO + 1; rung < RUNG_OFF; rung++)
 		if (world->wanted[rung])
 			world_add_proofs(world, rung, proofs, n);
 	r = _cmocka_run_group_tests(group, world->tests, world->tests_n, NULL, NULL);
