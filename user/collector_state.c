@@ -223,7 +223,7 @@ static int build(struct collector *c, struct buf *ret_text)
 	collector_resume_each_open(c, keep_entry, &s);
 	save_recent(c, &s);
 	if (!s.failure)
-		s.failure = checkpoint_end(&s.text, s.count);
+		s.failure = checkpoint_end(&s.text, s.count, 0);
 	if (s.failure) {
 		buf_done(&s.text);
 		return s.failure;

@@ -115,7 +115,7 @@ static void parse_with_end(const char *text, size_t len)
 			b.len = i + 1;
 	for (size_t i = 0; i < b.len; i++)
 		lines += b.data[i] == '\n';
-	CHECK(checkpoint_end(&b, lines < 2 ? 0 : lines - 2) == 0);
+	CHECK(checkpoint_end(&b, lines < 2 ? 0 : lines - 2, 0) == 0);
 	/* In memory of exactly its size. */
 	b.data = realloc(b.data, b.len);
 	CHECK(b.data);
@@ -155,7 +155,7 @@ static void there_and_back(const uint8_t *data, size_t len)
 				    e.flags > 7 || open_beyond
 			    ? -EINVAL
 			    : 0));
-	CHECK(checkpoint_end(&b, r == 0) == 0);
+	CHECK(checkpoint_end(&b, r == 0, 0) == 0);
 	CHECK(checkpoint_parse(b.data, b.len, &c, why, sizeof(why)) == 0);
 	CHECK(c.n == (r == 0) && c.time_ns == e.btime_ns);
 	got = c.entries;

@@ -4,11 +4,11 @@
  * loop's thread: so no printf, digits and letters go straight into room that is reserved once per
  * line. Reading happens once per start and may take its time to say what is wrong.
  *
- * Reading accepts only what writing makes (no leading zeros, no other escapes, no blanks), so that
- * a parsed text written again is the same bytes, which is what the fuzzer checks. The lines are
- * looked at before the sum over them: a reason that names a field helps more than "the sum is
- * wrong", and the sum catches what is left. Nothing is believed from the count in the last line but
- * that it must be right.
+ * Reading accepts only what writing makes, or made in version 1 (no leading zeros, no other
+ * escapes, no blanks), so that a parsed text written again is the same bytes, which is what the
+ * fuzzer checks. The lines are looked at before the sum over them: a reason that names a field
+ * helps more than "the sum is wrong", and the sum catches what is left. Nothing is believed from
+ * the count in the last line but that it must be right.
  *
  * Rejected: a binary format or SQLite (nobody can read it with less in the night it matters), JSON
  * (three times the size, a parser for hostile input), an append-only log (needs compaction, and a
@@ -25,12 +25,15 @@
 #include <sys/sysmacros.h>
 #include <zlib.h>
 
+#include "account/ledger.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/sys.h"
 
 static const char magic[] = "hotdrain checkpoint ";
-static const char columns[] = "# dev ino born offset size head mark flags path\n";
+static const char account[] = "account ";
+static const char columns[] = "# dev ino born offset size consumed head mark flags path, "
+			      "account written read delivered uncounted records lost path\n";
 
 static const struct {
 	unsigned flag;
@@ -43,6 +46,7 @@ static const struct {
 
 /* All numbers of a line at their longest, with what is between them. */
 #define NUMBERS_MAX 384
+#define LOST_MAX    44 /* of one reason, but for its name */
 
 uint32_t checkpoint_sum(const void *data, size_t n)
 {
@@ -159,7 +163,7 @@ static bool entry_within_limits(const struct checkpoint_entry *e, size_t path_le
 	for (int i = 0; i < CHECKPOINT_STREAMS; i++)
 		if (e->open[i] > e->offset)
 			return false;
-	return e->offset <= INT64_MAX && e->size <= INT64_MAX &&
+	return e->offset <= INT64_MAX && e->size <= INT64_MAX && e->consumed <= INT64_MAX &&
 	       e->head_len <= CHECKPOINT_HEAD_MAX && e->mark_len <= CHECKPOINT_MARK_MAX &&
 	       !(e->flags & ~known) && e->path[0] == '/' && path_len < PATH_MAX;
 }
@@ -187,6 +191,8 @@ int checkpoint_add(struct buf *out, const struct checkpoint_entry *e)
 	*to++ = ' ';
 	to = put_number(to, e->size);
 	*to++ = ' ';
+	to = put_number(to, MAX(e->consumed, e->offset));
+	*to++ = ' ';
 	to = put_part(to, e->head_len, e->head_sum);
 	*to++ = ' ';
 	to = put_part(to, e->mark_len, e->mark_sum);
@@ -200,18 +206,73 @@ int checkpoint_add(struct buf *out, const struct checkpoint_entry *e)
 	return 0;
 }
 
-int checkpoint_end(struct buf *out, uint64_t count)
+/* REASON=BYTES:TIMES,… */
+static char *put_lost(char *to, const struct lost lost[LOST_REASONS])
+{
+	char *begin = to;
+
+	for (int i = 0; i < LOST_REASONS; i++) {
+		const char *name = lost_name((enum lost_reason)i);
+
+		if (!lost[i].bytes && !lost[i].events)
+			continue;
+		if (to > begin)
+			*to++ = ',';
+		to = mempcpy(to, name, strlen(name));
+		*to++ = '=';
+		to = put_number(to, lost[i].bytes);
+		*to++ = ':';
+		to = put_number(to, lost[i].events);
+	}
+	if (to == begin)
+		*to++ = '-';
+	return to;
+}
+
+int checkpoint_add_account(struct buf *out, const struct checkpoint_account *a)
+{
+	const uint64_t numbers[] = {a->written, a->read, a->delivered, a->uncounted, a->records};
+	size_t path_len = strlen(a->path), room = NUMBERS_MAX + 3 * path_len;
+	char *to;
+	int r;
+
+	for (int i = 0; i < LOST_REASONS; i++)
+		room += LOST_MAX + strlen(lost_name((enum lost_reason)i));
+	if (path_len && (a->path[0] != '/' || path_len >= PATH_MAX))
+		return -EINVAL;
+	r = buf_reserve(out, room);
+	if (r < 0)
+		return r;
+	to = mempcpy(out->data + out->len, account, sizeof(account) - 1);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		to = put_number(to, numbers[i]);
+		*to++ = ' ';
+	}
+	to = put_lost(to, a->lost);
+	*to++ = ' ';
+	if (path_len)
+		to = put_path(to, a->path, path_len);
+	else
+		*to++ = '-';
+	*to++ = '\n';
+	out->len = (size_t)(to - out->data);
+	return 0;
+}
+
+int checkpoint_end(struct buf *out, uint64_t files, uint64_t accounts)
 {
 	char *to;
 	int r;
 
-	if (count > CHECKPOINT_ENTRIES_MAX)
+	if (files > CHECKPOINT_ENTRIES_MAX || accounts > CHECKPOINT_ENTRIES_MAX)
 		return -E2BIG;
 	r = buf_reserve(out, NUMBERS_MAX);
 	if (r < 0)
 		return r;
 	to = mempcpy(out->data + out->len, "end ", 4);
-	to = put_number(to, count);
+	to = put_number(to, files);
+	*to++ = ' ';
+	to = put_number(to, accounts);
 	*to++ = ' ';
 	to = put_sum(to, checkpoint_sum(out->data, out->len));
 	*to++ = '\n';

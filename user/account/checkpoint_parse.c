@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading the checkpoint, strictly: only what checkpoint.c writes. Each get_ function takes one
- * field at the cursor and moves it, or leaves it where it is and says no; the caller then says what
- * it had expected there, in the words of the header's columns. The text may be anything.
+ * Reading the checkpoint, strictly: only what checkpoint.c writes, and what its first version
+ * wrote, so that an upgrade does not lose the place. Each get_ function takes one field at the
+ * cursor and moves it, or leaves it where it is and says no; the caller then says what it had
+ * expected there, in the words of the header's columns. The text may be anything.
  */
 #include <errno.h>
 #include <limits.h>
@@ -13,6 +14,7 @@
 #include <sys/sysmacros.h>
 
 #include "account/checkpoint.h"
+#include "account/ledger.h"
 #include "base/clock.h"
 #include "base/sys.h"
 
@@ -226,13 +228,23 @@ static bool get_open(struct cursor *c, struct checkpoint_entry *e)
 	return true;
 }
 
-static int get_entry(struct cursor *c, struct checkpoint_entry *ret)
+static bool get_consumed(struct cursor *c, uint64_t min, uint64_t *ret)
+{
+	const char *begin = c->at;
+
+	if (get_number(c, INT64_MAX, ret) && *ret >= min)
+		return true;
+	c->at = begin;
+	return false;
+}
+
+static int get_entry(struct cursor *c, unsigned version, struct checkpoint_entry *ret)
 {
 	struct checkpoint_entry e = {0};
 	int r;
 
 	if (!get_dev(c, &e.dev) || !get_text(c, " "))
-		return refuse(c, "dev as MAJOR:MINOR (or the last line, \"end\")");
+		return refuse(c, "dev as MAJOR:MINOR (or \"account\", or the last line, \"end\")");
 	if (!get_number(c, UINT64_MAX, &e.ino) || !get_text(c, " "))
 		return refuse(c, "ino, a number");
 	if (!get_time(c, &e.btime_ns) || !get_text(c, " "))
@@ -241,6 +253,9 @@ static int get_entry(struct cursor *c, struct checkpoint_entry *ret)
 		return refuse(c, "offset, a number");
 	if (!get_number(c, INT64_MAX, &e.size) || !get_text(c, " "))
 		return refuse(c, "size, a number");
+	e.consumed = e.offset;
+	if (version > 1 && (!get_consumed(c, e.offset, &e.consumed) || !get_text(c, " ")))
+		return refuse(c, "consumed, a number not below the offset");
 	if (!get_part(c, CHECKPOINT_HEAD_MAX, &e.head_len, &e.head_sum) || !get_text(c, " "))
 		return refuse(c, "head as LENGTH:SUM, at most 1024");
 	if (!get_part(c, CHECKPOINT_MARK_MAX, &e.mark_len, &e.mark_sum) || !get_text(c, " "))
@@ -256,7 +271,66 @@ static int get_entry(struct cursor *c, struct checkpoint_entry *ret)
 	return r;
 }
 
-static int get_header(struct cursor *c, int64_t *ret_time)
+/* REASON=BYTES:TIMES,… in order, "-" for none */
+static bool get_lost(struct cursor *c, struct lost lost[LOST_REASONS])
+{
+	const char *begin = c->at;
+	bool any = false;
+
+	if (get_text(c, "-"))
+		return true;
+	for (int i = 0; i < LOST_REASONS; i++) {
+		const char *before = c->at;
+
+		if ((any && !get_text(c, ",")) || !get_text(c, lost_name((enum lost_reason)i)) ||
+		    !get_text(c, "=")) {
+			c->at = before;
+			continue;
+		}
+		if (!get_number(c, UINT64_MAX, &lost[i].bytes) || !get_text(c, ":") ||
+		    !get_number(c, UINT64_MAX, &lost[i].events) ||
+		    !(lost[i].bytes | lost[i].events)) {
+			c->at = begin;
+			return false;
+		}
+		any = true;
+	}
+	return any;
+}
+
+/* Behind "account ". */
+static int get_account(struct cursor *c, struct checkpoint_account *ret)
+{
+	struct checkpoint_account a = {0};
+	const struct {
+		uint64_t *number;
+		const char *expected;
+	} columns[] = {
+		{&a.written, "written, a number"},     {&a.read, "read, a number"},
+		{&a.delivered, "delivered, a number"}, {&a.uncounted, "uncounted, a number"},
+		{&a.records, "records, a number"},
+	};
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
+		if (!get_number(c, UINT64_MAX, columns[i].number) || !get_text(c, " "))
+			return refuse(c, columns[i].expected);
+	if (!get_lost(c, a.lost) || !get_text(c, " "))
+		return refuse(c, "lost as REASON=BYTES:TIMES,... in their order, or -");
+	if (c->end - c->at == 1 && get_text(c, "-")) {
+		a.path = strdup("");
+		r = a.path ? 0 : -ENOMEM;
+	} else {
+		r = get_path(c, &a.path);
+	}
+	if (r == -EBADMSG)
+		return refuse(c, "an absolute path with %XX for blanks, or -");
+	if (r == 0)
+		*ret = a;
+	return r;
+}
+
+static int get_header(struct cursor *c, struct checkpoint *cp)
 {
 	bool whole = get_line(c);
 	uint64_t version;
@@ -271,12 +345,13 @@ static int get_header(struct cursor *c, int64_t *ret_time)
 	if (!get_number(c, UINT32_MAX, &version) || !version ||
 	    !(get_text(c, " ") || (whole && c->at == c->end)))
 		return refuse(c, "a version");
-	if (version != CHECKPOINT_VERSION) {
+	if (version > CHECKPOINT_VERSION) {
 		snprintf(c->why, c->why_size, "version %lu, this program knows %d",
 			 (unsigned long)version, CHECKPOINT_VERSION);
 		return -EPROTONOSUPPORT;
 	}
-	if (!get_time(c, ret_time) || c->at != c->end || !whole)
+	cp->version = (unsigned)version;
+	if (!get_time(c, &cp->time_ns) || c->at != c->end || !whole)
 		return refuse(c, "the time as SECONDS.NANOSECONDS");
 	c->at++;
 	whole = get_line(c);
@@ -289,21 +364,31 @@ static int get_header(struct cursor *c, int64_t *ret_time)
 	return 0;
 }
 
+static int refuse_count(struct cursor *c, const char *what, uint64_t expected, size_t came)
+{
+	snprintf(c->why, c->why_size, "line %lu: expected %llu %s, came %zu", c->line,
+		 (unsigned long long)expected, what, came);
+	return -EBADMSG;
+}
+
 /* The last line, behind "end ". */
 static int get_end(struct cursor *c, const struct checkpoint *cp, uint32_t sum)
 {
-	uint64_t count;
+	const char *form =
+		cp->version > 1 ? "\"end FILES ACCOUNTS SUM\", whole" : "\"end COUNT SUM\", whole";
+	uint64_t files, accounts = 0;
 	uint32_t came;
 
-	if (!get_number(c, UINT64_MAX, &count) || !get_text(c, " "))
-		return refuse(c, "\"end COUNT SUM\"");
+	if (!get_number(c, UINT64_MAX, &files) || !get_text(c, " "))
+		return refuse(c, form);
+	if (cp->version > 1 && (!get_number(c, UINT64_MAX, &accounts) || !get_text(c, " ")))
+		return refuse(c, form);
 	if (!get_sum(c, &came) || c->at != c->end || c->end == c->stop)
-		return refuse(c, "\"end COUNT SUM\", whole");
-	if (count != cp->n) {
-		snprintf(c->why, c->why_size, "line %lu: expected %llu files, came %zu", c->line,
-			 (unsigned long long)count, cp->n);
-		return -EBADMSG;
-	}
+		return refuse(c, form);
+	if (files != cp->n)
+		return refuse_count(c, "files", files, cp->n);
+	if (accounts != cp->n_accounts)
+		return refuse_count(c, "accounts", accounts, cp->n_accounts);
 	if (came != sum) {
 		snprintf(c->why, c->why_size, "line %lu: expected the sum %08x, came %08x", c->line,
 			 came, sum);
@@ -317,19 +402,54 @@ static int get_end(struct cursor *c, const struct checkpoint *cp, uint32_t sum)
 	return 0;
 }
 
-static int make_room(struct checkpoint *cp, size_t *cap)
+/* Room for one more of size bytes: items, moved perhaps, or NULL, and items are as they were. */
+static void *make_room(void *items, size_t n, size_t size)
+{
+	if (n && (n < 64 || n & (n - 1)))
+		return items;
+	return reallocarray(items, n ? 2 * n : 64, size);
+}
+
+static int add_entry(struct cursor *c, struct checkpoint *cp)
 {
 	struct checkpoint_entry *entries;
-	size_t more = *cap ? *cap * 2 : 64;
+	int r;
 
-	if (cp->n < *cap)
-		return 0;
-	entries = reallocarray(cp->entries, more, sizeof(*entries));
+	if (cp->n == CHECKPOINT_ENTRIES_MAX)
+		return refuse(c, "the last line, \"end\", after so many files");
+	entries = make_room(cp->entries, cp->n, sizeof(*entries));
 	if (!entries)
 		return -ENOMEM;
 	cp->entries = entries;
-	*cap = more;
-	return 0;
+	r = get_entry(c, cp->version, &entries[cp->n]);
+	cp->n += r == 0;
+	return r;
+}
+
+static int add_account(struct cursor *c, struct checkpoint *cp)
+{
+	struct checkpoint_account *accounts;
+	int r;
+
+	if (cp->n_accounts == CHECKPOINT_ENTRIES_MAX)
+		return refuse(c, "the last line, \"end\", after so many accounts");
+	accounts = make_room(cp->accounts, cp->n_accounts, sizeof(*accounts));
+	if (!accounts)
+		return -ENOMEM;
+	cp->accounts = accounts;
+	r = get_account(c, &accounts[cp->n_accounts]);
+	cp->n_accounts += r == 0;
+	return r;
+}
+
+/* A file's or a log's, from its beginning. */
+static int add_line(struct cursor *c, struct checkpoint *cp)
+{
+	if (cp->version > 1 && get_text(c, "account "))
+		return add_account(c, cp);
+	if (cp->n_accounts)
+		return refuse(c, "\"account\", or the last line, \"end\"");
+	return add_entry(c, cp);
 }
 
 int checkpoint_parse(const char *text, size_t len, struct checkpoint *ret, char *why,
@@ -337,12 +457,11 @@ int checkpoint_parse(const char *text, size_t len, struct checkpoint *ret, char 
 {
 	_cleanup_(checkpoint_done) struct checkpoint cp = {0};
 	struct cursor c = {.at = text, .stop = text + len, .why = why, .why_size = why_size};
-	size_t cap = 0;
 	int r;
 
 	if (!len)
 		c.at = c.stop = "";
-	r = get_header(&c, &cp.time_ns);
+	r = get_header(&c, &cp);
 	while (r == 0) {
 		bool whole = get_line(&c);
 		const char *begin = c.at;
@@ -351,15 +470,9 @@ int checkpoint_parse(const char *text, size_t len, struct checkpoint *ret, char 
 			r = get_end(&c, &cp, checkpoint_sum(text, (size_t)(begin - text)));
 			break;
 		}
-		if (cp.n == CHECKPOINT_ENTRIES_MAX)
-			return refuse(&c, "the last line, \"end\", after so many files");
-		r = make_room(&cp, &cap);
+		r = add_line(&c, &cp);
 		if (r < 0)
 			break;
-		r = get_entry(&c, &cp.entries[cp.n]);
-		if (r < 0)
-			break;
-		cp.n++;
 		if (!whole)
 			return refuse(&c, "a whole line");
 		c.at++;
@@ -375,6 +488,9 @@ void checkpoint_done(struct checkpoint *c)
 {
 	for (size_t i = 0; i < c->n; i++)
 		free(c->entries[i].path);
+	for (size_t i = 0; i < c->n_accounts; i++)
+		free(c->accounts[i].path);
 	free(c->entries);
+	free(c->accounts);
 	*c = (struct checkpoint){0};
 }

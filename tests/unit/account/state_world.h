@@ -247,7 +247,7 @@ static inline struct buf text_make(uint64_t n)
 	assert_int_equal(checkpoint_begin(&b, (int64_t)n), 0);
 	for (uint64_t i = 0; i < n; i++)
 		assert_int_equal(checkpoint_add(&b, &e), 0);
-	assert_int_equal(checkpoint_end(&b, n), 0);
+	assert_int_equal(checkpoint_end(&b, n, 0), 0);
 	return b;
 }
 

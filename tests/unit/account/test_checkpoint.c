@@ -35,7 +35,7 @@ static void text_of(struct buf *out, const struct checkpoint_entry *entries, siz
 	assert_int_equal(checkpoint_begin(out, INT64_C(1795237679123456789)), 0);
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(checkpoint_add(out, &entries[i]), 0);
-	assert_int_equal(checkpoint_end(out, n), 0);
+	assert_int_equal(checkpoint_end(out, n, 0), 0);
 }
 
 /* In memory of exactly its size, so that a sanitizer sees a read beyond it. */
@@ -258,7 +258,7 @@ static void assert_line_refused(const char *line, const char *reason)
 	assert_int_equal(buf_add(&out, HEAD, strlen(HEAD)), 0);
 	assert_int_equal(buf_add(&out, line, strlen(line)), 0);
 	assert_int_equal(buf_add(&out, "\n", 1), 0);
-	assert_int_equal(checkpoint_end(&out, 1), 0);
+	assert_int_equal(checkpoint_end(&out, 1, 0), 0);
 	r = parse(out.data, out.len, &c, why);
 	if (r != -EBADMSG || !strstr(why, "line 3: expected ") || !strstr(why, reason))
 		fail_msg("%s: %d, %s, not %s", line, r, r < 0 ? why : "accepted", reason);
@@ -345,7 +345,7 @@ static void text_around_the_lines_is_looked_at(void **state)
 		{"{\"a\": 1}", -EBADMSG,
 		 "line 1: expected \"hotdrain checkpoint\", came \"{\"a\":"},
 		{"hotdrain checkpoint 7", -EBADMSG, "line 1: expected a version"},
-		{"hotdrain checkpoint 7\n", -EPROTONOSUPPORT, "version 7, this program knows 1"},
+		{"hotdrain checkpoint 7\n", -EPROTONOSUPPORT, "version 7, this program knows 2"},
 		{"hotdrain checkpoint 7 what is it\n", -EPROTONOSUPPORT, "version 7, this pro"},
 		{"hotdrain checkpoint 10 \x01\x02", -EPROTONOSUPPORT, "version 10, this program"},
 		{"hotdrain checkpoint 7.1\n", -EBADMSG, "expected a version"},
@@ -440,15 +440,15 @@ static void more_files_than_the_limit_are_refused(void **state)
 	for (uint32_t i = 0; i < CHECKPOINT_ENTRIES_MAX; i++)
 		assert_int_equal(checkpoint_add(&out, &e), 0);
 	line = out.len;
-	assert_int_equal(checkpoint_end(&out, UINT64_C(1) + CHECKPOINT_ENTRIES_MAX), -E2BIG);
+	assert_int_equal(checkpoint_end(&out, UINT64_C(1) + CHECKPOINT_ENTRIES_MAX, 0), -E2BIG);
 	assert_int_equal(out.len, line);
-	assert_int_equal(checkpoint_end(&out, CHECKPOINT_ENTRIES_MAX), 0);
+	assert_int_equal(checkpoint_end(&out, CHECKPOINT_ENTRIES_MAX, 0), 0);
 	assert_int_equal(checkpoint_parse(out.data, out.len, &c, why, sizeof(why)), 0);
 	assert_int_equal(c.n, CHECKPOINT_ENTRIES_MAX);
 	checkpoint_done(&c);
 	out.len = line;
 	assert_int_equal(checkpoint_add(&out, &e), 0);
-	assert_int_equal(checkpoint_end(&out, CHECKPOINT_ENTRIES_MAX), 0);
+	assert_int_equal(checkpoint_end(&out, CHECKPOINT_ENTRIES_MAX, 0), 0);
 	assert_int_equal(checkpoint_parse(out.data, out.len, &c, why, sizeof(why)), -EBADMSG);
 	assert_non_null(strstr(why, "line 1048579: expected the last line"));
 	buf_done(&out);

@@ -183,7 +183,7 @@ static void bad_one_is_kept_aside(void **state)
 		{"", "checkpoint: empty, kept as checkpoint.bad-2"},
 		{"nonsense\n", "checkpoint: line 1: expected \"hotdrain checkpoint\", came"},
 		{"hotdrain checkpoint 7 1\n",
-		 "checkpoint: version 7, this program knows 1, kept as "
+		 "checkpoint: version 7, this program knows 2, kept as "
 		 "checkpoint.bad-"},
 	};
 	struct world w;
