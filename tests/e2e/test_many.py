@@ -12,8 +12,9 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import judge, proc, tap, tool, tree  # noqa: E402
+from lib import fast, judge, proc, tap, tool, tree  # noqa: E402
 from lib.collector import Collector  # noqa: E402
+from lib.lines import written  # noqa: E402
 
 suite = tap.Suite("many", timeout=200)
 BOTH = ("auto", "off")
@@ -30,56 +31,6 @@ def raise_descriptor_limit():
 
 def container_log(root, ident, number):
     return tree.Pod(root, name=f"pod-{number}", number=number).log(ident.rpartition(".")[0])
-
-
-class Reader:
-    """judge.c on a pipe; counts: {(id, stream): (distinct, end, repeated, late)}."""
-
-    def __init__(self, t, *args):
-        self.log = t.path("judge.stderr")
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([tool.helper("judge"), *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-        self.stdin = self.process.stdin
-
-    def lines(self):
-        with open(self.log, "rb") as f:
-            words = [w for w in f.read().split(b"\n") if w.startswith(b"lines ")]
-        return int(words[-1].split()[1]) if words else 0
-
-    def result(self):
-        """Once the collector has ended."""
-        self.stdin.close()
-        out = self.process.stdout.read().decode()
-        self.process.wait(30)
-        self.counts, self.latency_ms = {}, None
-        for line in out.splitlines():
-            kind, *words = line.split()
-            if kind == "count":
-                self.counts[words[0], words[1]] = tuple(map(int, words[2:]))
-            elif kind == "total":
-                self.total = tuple(map(int, words))
-            else:
-                self.latency_ms = [int(w) / 1000 for w in words[2:]]
-        return self
-
-    def problems(self, wanted):
-        """wanted: {(id, stream): how many}."""
-        found = []
-        for key, count in wanted.items():
-            got = self.counts.get(key, (0, 0, 0, 0))
-            if got != (count, count, 0, 0):
-                found.append(f"{key}: wrote {count}; came {got[0]}, highest {got[1] - 1}, repeated {got[2]}, out of order {got[3]}")
-        found += [f"{key} was never written" for key in self.counts if key not in wanted]
-        if self.total[2] or self.total[3]:
-            found.append(f"torn {self.total[2]}, foreign {self.total[3]}")
-        return found[:8]
-
-
-def written(path, wanted):
-    with open(path) as f:
-        for line in f:
-            ident, stream, count = line.split()
-            wanted[ident, stream] = int(count)
 
 
 def idle_ms(t, c):
@@ -121,7 +72,7 @@ def noisy_and_quiet(t, seconds):
         path = container_log(root, f"q{n}.0", n)
         quiet[f"q{n}.0"] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
     wanted, result = {}, t.path("result")
-    reader = Reader(t, "-l", "q")
+    reader = fast.Reader(t, "-l", "q")
     with Collector(t, "-r", root, out=reader.stdin) as c:
         time.sleep(0.7)  # all thousand are being followed
         noisy = subprocess.Popen([tool.helper("writer"), "-t", str(seconds), "-f", noisy_log, "-R", result, "noisy.0"])
@@ -134,17 +85,13 @@ def noisy_and_quiet(t, seconds):
             wanted[ident, "o"] = seq + 1
             step += 1
             time.sleep(max(0, started + step / 400 - time.monotonic()))
-        written(result, wanted)
+        wanted.update(written(result))
         proc.wait_until(lambda: reader.lines() >= sum(wanted.values()), 60, step=0.1)
         memory = proc.status_kib(c.pid, "VmHWM")
         behind = time.monotonic() - started - seconds
-        c.stop()
+        reader.finish(c, wanted, timeout=0)
     for fd in quiet.values():
         os.close(fd)
-    reader.result()
-    problems = reader.problems(wanted)
-    if problems:
-        t.fail(*problems)
     t.note(f"noisy: {wanted['noisy.0', 'o'] * 2 / seconds:.0f} lines/s written, drained {behind:.1f} s after it ended")
     t.note(f"quiet: {step} lines, latency ms median/p90/p99/most: " + " ".join(f"{x:.1f}" for x in reader.latency_ms))
     check_memory(t, memory)
@@ -200,7 +147,7 @@ def peak_until_exit(c, timeout):
 def a_backlog_does_not_grow_memory(t):
     root = t.mkdir("pods")
     wanted = backlog(t, root, 350)
-    reader = Reader(t)
+    reader = fast.Reader(t)
     started = time.monotonic()
     with Collector(t, "-r", root, "--exit-when-idle", "500ms", out=reader.stdin) as c:
         peak = peak_until_exit(c, 30)
@@ -218,20 +165,17 @@ def a_stalled_reader_does_not_grow_memory(t):
     """Nobody reads for 4 s while a backlog lies there and a writer goes on at full speed; then everything arrives."""
     root = t.mkdir("pods")
     wanted = backlog(t, root, 100)
-    reader = Reader(t, "-p", "4")
+    reader = fast.Reader(t, "-p", "4")
     result = t.path("result")
     with Collector(t, "-r", root, out=reader.stdin) as c:
         noisy = subprocess.Popen([tool.helper("writer"), "-t", "3", "-f", container_log(root, "noisy.0", FILES),
                                   "-R", result, "noisy.0"])
         noisy.wait(20)
         stalled = proc.status_kib(c.pid, "VmHWM")
-        written(result, wanted)
+        wanted.update(written(result))
         proc.wait_until(lambda: reader.lines() >= sum(wanted.values()), 40, step=0.1)
         peak = proc.status_kib(c.pid, "VmHWM")
-        c.stop()
-    problems = reader.result().problems(wanted)
-    if problems:
-        t.fail(*problems)
+        reader.finish(c, wanted, timeout=0)
     t.note(f"{sum(wanted.values())} lines; {stalled} KiB while it stalled")
     check_memory(t, peak)
 

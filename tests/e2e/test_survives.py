@@ -2,13 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What once lost, delayed or repeated lines, or ended the program: each must stay mended.
 
-Most of these cases wait rather than work, some of them for ten seconds, so the suite runs them in LANES processes
-side by side. Each lane is a runner of its own (lib/tap.py) with every LANES-th case; their results are numbered anew
-and printed lane by lane.
+Most of these cases wait rather than work, some of them for ten seconds: they run side by side (lib/lanes.py).
 """
 import contextlib
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -17,10 +14,9 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import proc, tap, tool, tree  # noqa: E402
+from lib import lanes, proc, tap, tool, tree  # noqa: E402
 from lib.collector import Collector, run_to_end  # noqa: E402
 
-LANES = 4
 suite = tap.Suite("survives", timeout=110)
 BOTH = ("auto", "off")
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -429,45 +425,5 @@ def two_blocked_sinks_share_the_stop_timeout(t):
     os.close(reader)
 
 
-# Lanes
-
-def lane_start(cases):
-    """(pid, a file of its results)"""
-    read_end, write_end = os.pipe()
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        os.close(write_end)
-        return pid, os.fdopen(read_end, errors="replace")
-    os.close(read_end)
-    os.dup2(write_end, 1)
-    os.close(write_end)
-    suite.cases = cases
-    suite.run()  # does not return
-
-
-def lanes_run():
-    wanted = sys.argv[1:]
-    cases = [c for c in suite.cases if not wanted or any(w in c[0] for w in wanted)]
-    proc.become_subreaper()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    number, failed = 0, False
-    try:
-        lanes = [lane_start(cases[n::LANES]) for n in range(min(LANES, len(cases)))]
-        for pid, results in lanes:
-            for line in results:
-                if line.startswith("1.."):
-                    continue
-                if re.match(r"(not )?ok \d", line):
-                    number += 1
-                    line = re.sub(r"\d+", str(number), line, count=1)
-                print(line, end="", flush=True)
-            failed |= os.waitpid(pid, 0)[1] != 0
-    finally:
-        proc.end_descendants()
-    print(f"1..{len(cases)}", flush=True)
-    sys.exit(1 if failed or number != len(cases) else 0)
-
-
 if __name__ == "__main__":
-    lanes_run()
+    lanes.run(suite)
