@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "cli/doctor.h"
+#include "cli/ledger.h"
 #include "collector.h"
 #include "config.h"
 
@@ -58,6 +59,7 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{"run", run_main, "follow the logs and deliver every line"},
+	{"ledger", ledger_main, "say what became of every byte that was written"},
 	{"doctor", doctor_main, "say what this kernel and these privileges allow"},
 };
 
@@ -88,6 +90,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].main(argc - 1, argv + 1);
-	log_err(0, "unknown command '%s', expected run or doctor; see 'hotdrain --help'", argv[1]);
+	log_err(0, "unknown command '%s', expected run, ledger or doctor; see 'hotdrain --help'",
+		argv[1]);
 	return EXIT_USER;
 }
