@@ -8,6 +8,7 @@ moments of a run.
 """
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -103,9 +104,9 @@ def sigterm_while_conmon_replaces_its_file(t):
     log = tree.Pod(root, name="conmon").log("c0")
     c = runs.start(t, root).ready(root)
     seconds = TERMS * 1.0 + 1
-    result = t.path("result")
-    m = conmon.Conmon(t.dir, "c0.0", log, [tool.helper("writer"), "-t", str(seconds), "-r", "4000", "-l", "40",
-                                           "-R", result, "c0.0"], size_max=300000)
+    count = int(4000 * seconds)
+    m = conmon.Conmon(t.dir, "c0.0", log, [tool.helper("writer"), "-n", str(count), "-r", "4000", "-l", "40", "c0.0"],
+                      size_max=300000)
     proc.wait_until(lambda: os.path.exists(os.path.join(m.dir, "conmon-pid")), 5)
     with open(os.path.join(m.dir, "conmon-pid")) as f:
         pid = int(f.read())
@@ -116,7 +117,7 @@ def sigterm_while_conmon_replaces_its_file(t):
         c = runs.start(t, root).ready(root, timeout=runs.START_MAX)
         proc.kill(pid, signal.SIGCONT)
     m.wait(seconds + 30)
-    j = judge.Judge().expect_result(result)
+    j = judge.Judge().expect("c0.0", "oe", count)
     c.wait_lines(j.expected_lines() - sum(len(e.lines) for e in ended))
     time.sleep(0.3)
     verdict(t, j, [*ended, c.stop()])
@@ -155,6 +156,7 @@ def sigterm_while_nobody_takes_the_output(t):
     texts = [f"line {i:06d} " + "x" * 380 for i in range(6000)]
     tree.append(os.path.join(root, "a.log"), *map(tree.cri, texts))
     with runs.start(t, root, "--stop-timeout", "500ms", out="stalled") as c:
+        t.check(select.select([c.process.stdout], [], [], 20)[0], "nothing was delivered")
         time.sleep(1)
         proc.kill(c.pid, signal.SIGTERM)
         proc.wait_until(lambda: c.process.poll() is not None, 10)

@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from lib import account, fast, judge, lanes, lines, proc, tap, tool, tree  # noqa: E402
 from lib.collector import Collector  # noqa: E402
 
-suite = tap.Suite("rotation_blocked", timeout=tool.scaled(600, 80))
+suite = tap.Suite("rotation_blocked", timeout=tool.scaled(600, 200))
 BOTH = ("auto", "off")
 ROTATIONS, KEPT = 7, 5
 LINES = tool.scaled(40000, 3000)  # of a generation: far more than pipe and batches hold

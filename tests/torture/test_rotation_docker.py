@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from lib import account, docker, judge, lanes, tap, tool, tree  # noqa: E402
 from lib.collector import POD_KEYS, Collector  # noqa: E402
 
-suite = tap.Suite("rotation_docker", timeout=tool.scaled(900, 80))
+suite = tap.Suite("rotation_docker", timeout=tool.scaled(900, 200))
 BOTH = ("auto", "off")
 MISSED = ("vanished", "rotated_away")
 SECONDS = tool.scaled(30, 2)

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from lib import account, fast, judge, lanes, lines, logrotate, tap, tool, tree  # noqa: E402
 from lib.collector import Collector  # noqa: E402
 
-suite = tap.Suite("rotation_logrotate", timeout=tool.scaled(900, 80))
+suite = tap.Suite("rotation_logrotate", timeout=tool.scaled(900, 200))
 BOTH = ("auto", "off")
 IDENT = "app.0"
 SECONDS = tool.scaled(30, 2)
@@ -29,9 +29,9 @@ def needs_logrotate(t):
 
 
 def rotate_on(rotator, each):
-    """How often it could be done in the time of a case."""
+    """How often it could be done in the time of a case: twice at least."""
     end_at, rotations = time.monotonic() + SECONDS, 0
-    while time.monotonic() < end_at:
+    while time.monotonic() < end_at or rotations < 2:
         time.sleep(each)
         rotator.rotate()
         rotations += 1
@@ -54,7 +54,6 @@ def exact(t, directives, each=0.1, before="", after="kill -HUP {pid}", rate=RATE
         account.nothing_lost(c, log)
         a = account.account(c, log)
     t.note(f"{sum(wanted.values())} lines, {rotations} rotations")
-    t.check(rotations >= 2, f"only {rotations} rotations")
     return a, rotations
 
 

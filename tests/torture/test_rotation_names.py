@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from lib import account, judge, lanes, lines, proc, tap, tool, tree  # noqa: E402
 from lib.collector import Collector  # noqa: E402
 
-suite = tap.Suite("rotation_names", timeout=tool.scaled(600, 60))
+suite = tap.Suite("rotation_names", timeout=tool.scaled(600, 200))
 BOTH = ("auto", "off")
 ROUNDS = tool.scaled(150, 8)
 RATE = 3000

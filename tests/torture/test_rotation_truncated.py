@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from lib import account, fast, judge, lanes, lines, proc, tap, tool, tree  # noqa: E402
 from lib.collector import Collector  # noqa: E402
 
-suite = tap.Suite("rotation_truncated", timeout=tool.scaled(600, 60))
+suite = tap.Suite("rotation_truncated", timeout=tool.scaled(600, 200))
 BOTH = ("auto", "off")
 ROUNDS = tool.scaled(150, 10)
 NO_APPEND = os.O_WRONLY | os.O_CREAT
