@@ -56,7 +56,7 @@ $(B)/%.o: %.c | $(B)/write_count.skel.h
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-$(B)/write_count.bpf.o: bpf/write_count.bpf.c bpf/write_count.h vmlinux/vmlinux.h
+$(B)/write_count.bpf.o: bpf/write_count.bpf.c bpf/write_slot.bpf.h bpf/write_count.h vmlinux/vmlinux.h
 	$(call say,BPF)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -target bpf -O2 -g -Wall -Werror -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Ibpf -Ivmlinux -c -o $@.tmp $<

@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Counts writes per watched inode. Three rungs, of which user space loads and attaches one:
+ * Counts writes per watched inode. User space loads the programs of one or more sets (heat/
+ * write_hooks.c) and attaches them:
  *
- *   vfs      fexit on vfs_write and vfs_writev. The second is static: a compiler may have changed
- *            its arguments (then it has no BTF) or inlined it into some callers (then user space
- *            sees its test writes missing), and the next rung is taken.
- *   kprobe   entry of vfs_write and vfs_writev. No kretprobe: it loses most calls when many
- *            tasks write at once.
- *   syscall  exit of every system call; the five that write are picked out by number.
+ *   fs         fexit on one filesystem's write_iter: the target is named at run time, one instance
+ *              for each filesystem. Sees every way to write but stores to mapped memory; and fexit
+ *              on its remap_file_range for reflinks, which write nothing.
+ *   positions  fentry and fexit on notify_change: what truncations cut off
+ *   vfs        fexit on vfs_write and vfs_writev. The second is static: a compiler may have changed
+ *              its arguments (then it has no BTF) or inlined it into some callers (then user space
+ *              sees its test writes missing), and the next rung is taken.
+ *   kprobe     entry of vfs_write and vfs_writev. No kretprobe: it loses most calls when many
+ *              tasks write at once.
+ *   syscall    exit of every system call; the five that write are picked out by number.
  *
  * A call counts when it moved (kprobe: asked for) at least one byte. fexit programs read fields
- * directly, without bpf_probe_read_kernel, so that they also work under lockdown=confidentiality.
- * BPF_CMPXCHG wants Linux 5.12; older kernels refuse the load and work without counters.
+ * directly, without bpf_probe_read_kernel, so that they also work under lockdown=confidentiality;
+ * but for those of btrfs, whose own structs cannot be reached in that way.
+ * BPF_CMPXCHG wants Linux 5.12; older kernels refuse the load and work without counters. From 5.12
+ * on notify_change has four arguments, the second being the dentry.
  *
  * Rejected: fexit on do_writev and do_pwritev where vfs_writev cannot be had; Debian's 6.1 and 6.12
- * inline do_pwritev into part of the system calls.
+ * inline do_pwritev into part of the system calls. fexit on vfs_copy_file_range for reflinks: it
+ * returns the same for a copy that went through write_iter and was counted there.
  */
 #include "vmlinux.h"
 
@@ -22,104 +30,144 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-#include "write_count.h"
-
-/* Both are sized by user space before loading. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, struct write_key);
-	__type(value, __u32);
-} watch SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct write_slot);
-} slots SEC(".maps");
+#include "write_slot.bpf.h"
 
 #define IOV_MAX      1024          /* UIO_MAXIOV */
 #define RW_COUNT_MAX 0x7ffff000ULL /* MAX_RW_COUNT: the kernel cuts longer requests to this */
-#define SIZE_TRIES   4
 
-/*
- * The inode as each kind of program may read it: pointers that the verifier knows are loaded from
- * directly, all others through bpf_probe_read_kernel. `known` is a constant at every use.
- */
-#define READ(known, p, field)                                        \
-	((known) ? *(volatile typeof((p)->field) *)&(p)->field : ({  \
-		typeof((p)->field) value_ = 0;                       \
-		bpf_core_read(&value_, sizeof(value_), &(p)->field); \
-		value_;                                              \
-	}))
-
-static __always_inline struct write_slot *slot_of(struct inode *inode, bool known, __u32 rung)
+/* iocb is gone already when the call goes on without its caller; then ret is negative. */
+SEC("?fexit")
+int BPF_PROG(fexit_write_iter, struct kiocb *iocb, struct iov_iter *from, ssize_t ret)
 {
-	struct write_key key = {};
-	struct write_slot *slot;
-	struct super_block *sb;
-	__u32 *index;
+	if (ret > 0)
+		write_count(iocb->ki_filp, DIRECT, WRITE_RUNG_FS, ret);
+	return 0;
+}
 
-	sb = READ(known, inode, i_sb);
-	key.dev = READ(known, sb, s_dev);
-	key.ino = READ(known, inode, i_ino);
-	index = bpf_map_lookup_elem(&watch, &key);
-	if (!index)
-		return 0;
-	slot = bpf_map_lookup_elem(&slots, index);
-	/* A preallocated element is reused at once: *index may by now belong to another key. */
-	if (!slot || slot->ino != key.ino || slot->dev != key.dev || slot->rung != rung)
-		return 0;
-	return slot;
+SEC("?fexit")
+int BPF_PROG(fexit_write_iter_btrfs, struct kiocb *iocb, struct iov_iter *from, ssize_t ret)
+{
+	if (ret > 0)
+		write_count(iocb->ki_filp, BTRFS, WRITE_RUNG_FS, ret);
+	return 0;
+}
+
+#define REMAP_FILE_DEDUP 1 /* include/linux/fs.h: the bytes were there already */
+
+SEC("?fexit")
+int BPF_PROG(fexit_remap, struct file *in, loff_t in_at, struct file *out, loff_t out_at,
+	     loff_t len, unsigned int flags, loff_t ret)
+{
+	if (!(flags & REMAP_FILE_DEDUP))
+		write_count(out, DIRECT, WRITE_RUNG_FS, ret);
+	return 0;
+}
+
+SEC("?fexit")
+int BPF_PROG(fexit_remap_btrfs, struct file *in, loff_t in_at, struct file *out, loff_t out_at,
+	     loff_t len, unsigned int flags, loff_t ret)
+{
+	if (!(flags & REMAP_FILE_DEDUP))
+		write_count(out, BTRFS, WRITE_RUNG_FS, ret);
+	return 0;
 }
 
 /*
- * The stored size is read before the inode's: a smaller inode size was then true later than the
- * stored one, so the file did shrink. Were it the other way round, two writers passing each other
- * between sampling and storing would look like a truncation. The exchange fails when another
- * writer stored meanwhile; its sample is then older than the one taken next.
+ * notify_change runs with the inode locked: no write falls between these two, and no other
+ * truncation. What fails cuts nothing.
  */
-static __always_inline void size_store(struct write_slot *slot, struct inode *inode, bool known)
+static __always_inline struct write_slot *slot_changed(struct inode *inode, unsigned int valid,
+						       enum reach reach)
 {
-	for (int i = 0; i < SIZE_TRIES; i++) {
-		__u64 stored = *(volatile __u64 *)&slot->size;
-		__u64 size = READ(known, inode, i_size);
+	struct write_key key;
+	__u32 index;
+	bool stale;
 
-		if (size == stored)
-			return;
-		if (__sync_val_compare_and_swap(&slot->size, stored, size) != stored)
-			continue;
-		if (size < stored)
-			__sync_fetch_and_add(&slot->shrinks, 1);
-		return;
-	}
+	if (!(valid & ATTR_SIZE))
+		return 0;
+	key = inode_key(inode, reach);
+	return slot_of(inode, reach, &key, &index, &stale);
 }
 
-static __always_inline void slot_count(struct write_slot *slot, struct inode *inode, bool known,
-				       __u64 bytes)
+static __always_inline void cut_begin(struct inode *inode, unsigned int valid, enum reach reach)
 {
-	slot->last_ns = bpf_ktime_get_ns();
-	__sync_fetch_and_add(&slot->bytes, bytes);
-	size_store(slot, inode, known);
-	__sync_fetch_and_add(&slot->calls, 1);
-}
+	struct write_slot *slot = slot_changed(inode, valid, reach);
 
-static __always_inline void write_count(struct inode *inode, bool known, __u32 rung, ssize_t ret)
-{
-	struct write_slot *slot;
-
-	if (ret <= 0)
-		return;
-	slot = slot_of(inode, known, rung);
 	if (slot)
-		slot_count(slot, inode, known, ret);
+		slot->parked = READ(reach == DIRECT, inode, i_size) + 1;
+}
+
+static __always_inline void cut_end(struct inode *inode, unsigned int valid, enum reach reach,
+				    int ret)
+{
+	struct write_slot *slot = slot_changed(inode, valid, reach);
+	__u64 before, after;
+
+	if (!slot || !slot->parked)
+		return;
+	before = slot->parked - 1;
+	slot->parked = 0;
+	after = READ(reach == DIRECT, inode, i_size);
+	if (ret != 0 || after == before)
+		return;
+	__sync_fetch_and_add(&slot->cuts, before - after);
+	if (after < before)
+		__sync_fetch_and_add(&slot->truncs, 1);
+}
+
+SEC("?fentry/notify_change")
+int BPF_PROG(fentry_notify_change, void *idmap, struct dentry *dentry, struct iattr *attr)
+{
+	cut_begin(dentry->d_inode, attr->ia_valid, DIRECT);
+	return 0;
+}
+
+SEC("?fexit/notify_change")
+int BPF_PROG(fexit_notify_change, void *idmap, struct dentry *dentry, struct iattr *attr,
+	     struct inode **delegated, int ret)
+{
+	cut_end(dentry->d_inode, attr->ia_valid, DIRECT, ret);
+	return 0;
+}
+
+#define BTRFS_SUPER_MAGIC 0x9123683e
+
+SEC("?fentry/notify_change")
+int BPF_PROG(fentry_notify_change_btrfs, void *idmap, struct dentry *dentry, struct iattr *attr)
+{
+	if (dentry->d_inode->i_sb->s_magic == BTRFS_SUPER_MAGIC)
+		cut_begin(dentry->d_inode, attr->ia_valid, BTRFS);
+	return 0;
+}
+
+SEC("?fexit/notify_change")
+int BPF_PROG(fexit_notify_change_btrfs, void *idmap, struct dentry *dentry, struct iattr *attr,
+	     struct inode **delegated, int ret)
+{
+	if (dentry->d_inode->i_sb->s_magic == BTRFS_SUPER_MAGIC)
+		cut_end(dentry->d_inode, attr->ia_valid, BTRFS, ret);
+	return 0;
+}
+
+SEC("?fexit/vfs_write")
+int BPF_PROG(fexit_vfs_write, struct file *file, const char *buf, size_t count, loff_t *pos,
+	     ssize_t ret)
+{
+	write_count(file, DIRECT, WRITE_RUNG_VFS, ret);
+	return 0;
+}
+
+SEC("?fexit/vfs_writev")
+int BPF_PROG(fexit_vfs_writev, struct file *file, const struct iovec *vec, long unsigned int vlen,
+	     loff_t *pos, rwf_t flags, ssize_t ret)
+{
+	write_count(file, DIRECT, WRITE_RUNG_VFS, ret);
+	return 0;
 }
 
 /* The current task's file behind a descriptor, or NULL. Another thread may have closed or replaced
  * it since the call began: then the write is missed or counted where the descriptor leads now. */
-static __always_inline struct inode *fd_inode(struct task_struct *task, __u32 fd)
+static __always_inline struct file *fd_file(struct task_struct *task, __u32 fd)
 {
 	struct files_struct *files = task->files;
 	struct file **slot, *file = 0;
@@ -132,23 +180,7 @@ static __always_inline struct inode *fd_inode(struct task_struct *task, __u32 fd
 		return 0;
 	slot = fdt->fd;
 	bpf_probe_read_kernel(&file, sizeof(file), &slot[fd]);
-	return file ? READ(false, file, f_inode) : 0;
-}
-
-SEC("?fexit/vfs_write")
-int BPF_PROG(fexit_vfs_write, struct file *file, const char *buf, size_t count, loff_t *pos,
-	     ssize_t ret)
-{
-	write_count(file->f_inode, true, WRITE_RUNG_VFS, ret);
-	return 0;
-}
-
-SEC("?fexit/vfs_writev")
-int BPF_PROG(fexit_vfs_writev, struct file *file, const struct iovec *vec, long unsigned int vlen,
-	     loff_t *pos, rwf_t flags, ssize_t ret)
-{
-	write_count(file->f_inode, true, WRITE_RUNG_VFS, ret);
-	return 0;
+	return file;
 }
 
 #if defined(__TARGET_ARCH_x86)
@@ -209,7 +241,7 @@ int BPF_PROG(tp_sys_exit, struct pt_regs *regs, long ret)
 	bool native = 0 WRITE_CALLS(IS_CALL);
 	bool compat = 0 COMPAT_WRITE_CALLS(IS_CALL);
 	struct task_struct *task;
-	struct inode *inode;
+	struct file *file;
 	bool is_compat;
 
 	if (ret <= 0 || !(native || compat))
@@ -218,16 +250,17 @@ int BPF_PROG(tp_sys_exit, struct pt_regs *regs, long ret)
 	is_compat = task_compat(task);
 	if (!(is_compat ? compat : native))
 		return 0;
-	inode = fd_inode(task, syscall_fd(regs, is_compat));
-	if (inode)
-		write_count(inode, false, WRITE_RUNG_SYSCALL, ret);
+	file = fd_file(task, syscall_fd(regs, is_compat));
+	if (file)
+		write_count(file, PROBED, WRITE_RUNG_SYSCALL, ret);
 	return 0;
 }
 
-static __always_inline struct write_slot *slot_asked(struct file *file, struct inode **ret_inode)
+static __always_inline struct write_slot *slot_asked(struct file *file, struct inode **ret_inode,
+						     __u32 *ret_index)
 {
 	*ret_inode = READ(false, file, f_inode);
-	return slot_of(*ret_inode, false, WRITE_RUNG_KPROBE);
+	return slot_get(file, *ret_inode, PROBED, WRITE_RUNG_KPROBE, ret_index);
 }
 
 static __always_inline __u64 rw_count(__u64 bytes)
@@ -239,10 +272,11 @@ SEC("?kprobe/vfs_write")
 int BPF_KPROBE(kprobe_vfs_write, struct file *file, const char *buf, size_t count)
 {
 	struct inode *inode;
-	struct write_slot *slot = slot_asked(file, &inode);
+	__u32 index = 0;
+	struct write_slot *slot = slot_asked(file, &inode, &index);
 
 	if (slot && (ssize_t)count > 0)
-		slot_count(slot, inode, false, rw_count(count));
+		slot_count(slot, index, inode, false, rw_count(count));
 	return 0;
 }
 
@@ -267,7 +301,8 @@ int BPF_KPROBE(kprobe_vfs_writev, struct file *file, const struct iovec *vec,
 	       long unsigned int vlen)
 {
 	struct inode *inode;
-	struct write_slot *slot = slot_asked(file, &inode);
+	__u32 index = 0;
+	struct write_slot *slot = slot_asked(file, &inode, &index);
 	__u64 bytes = 0, len;
 	bool compat, all = true;
 
@@ -279,7 +314,7 @@ int BPF_KPROBE(kprobe_vfs_writev, struct file *file, const struct iovec *vec,
 		bytes += len;
 	}
 	if (bytes || !all)
-		slot_count(slot, inode, false, rw_count(bytes));
+		slot_count(slot, index, inode, false, rw_count(bytes));
 	return 0;
 }
 

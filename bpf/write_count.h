@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the BPF programs and user space share: two maps.
+ * What the BPF programs and user space share: six maps.
  *
- *   watch   HASH   struct write_key -> __u32 slot    filled and emptied by user space only
- *   slots   ARRAY  __u32 slot -> struct write_slot   BPF_F_MMAPABLE: read without a system call
+ *   watch    HASH     struct write_key -> __u32 slot    which slot counts a file
+ *   slots    ARRAY    __u32 slot -> struct write_slot   BPF_F_MMAPABLE: read without a system call
+ *   dirs     HASH     struct write_key -> __u32         directories whose files enrol themselves
+ *   unused   QUEUE    __u32 slot                        zeroed slots that were used before
+ *   meta     ARRAY    one struct write_meta             BPF_F_MMAPABLE
+ *   records  RINGBUF  struct write_record               what user space is told
  *
- * Counters only grow, over every file a slot ever served; user space subtracts what it found when
- * it gave the slot out. dev, ino and rung say whom the slot serves now and which rung counts it: a
- * program that finds another value leaves the slot alone. So a watch entry that changes hands under
- * a running program, and two rungs attached at once, cannot make a count go to the wrong place.
+ * A slot is taken by user space for a file it has open, or by a program at the first write to a
+ * regular file in a watched directory; only user space gives it back. It starts at zero and its
+ * counters only grow. dev, ino, gen and rung say whom it serves and which rung counts it: a program
+ * that finds another value leaves the slot alone. So a watch entry that changes hands under a
+ * running program, two rungs attached at once, or an inode number that was given to another file
+ * cannot make a count go to the wrong place.
  */
 #ifndef BPF_WRITE_COUNT_H
 #define BPF_WRITE_COUNT_H
@@ -17,22 +23,34 @@
 #include <linux/types.h>
 #endif
 
-#define WRITE_COUNT_SLOTS_MAX 65536 /* 4 MiB of slots */
+#define WRITE_COUNT_LAYOUT                                                    \
+	2 /* of all that is in this file; pinned maps of another are replaced \
+	   */
+#define WRITE_COUNT_SLOTS_MAX 65536 /* 12 MiB of slots */
+#define WRITE_NAME_MAX        64
+#define WRITE_RECORDS_BYTES   65536
 
 enum write_rung {
 	WRITE_RUNG_NONE, /* nobody counts: a resting slot */
+	WRITE_RUNG_FS,
 	WRITE_RUNG_VFS,
 	WRITE_RUNG_KPROBE,
 	WRITE_RUNG_SYSCALL,
 };
 
 struct write_key {
-	__u32 dev; /* the kernel's s_dev: major << 20 | minor, not stat's st_dev */
+	__u32 dev; /* the kernel's s_dev: major << 20 | minor, not stat's st_dev; on btrfs the
+		      subvolume's own */
 	__u32 zero;
 	__u64 ino; /* i_ino */
 };
 
-/* One cache line, so that two busy files never share one. */
+enum write_slot_flags {
+	WRITE_SLOT_GEN = 1,      /* gen is known */
+	WRITE_SLOT_ENROLLED = 2, /* taken by a program; user space takes the flag away */
+};
+
+/* Three cache lines: what the programs write, what they compare, and a name. */
 struct write_slot {
 	/* Written by the programs, atomically. calls is last: who sees a call sees its size. */
 	__u64 calls; /* that moved at least one byte (kprobe: that asked for one) */
@@ -40,15 +58,43 @@ struct write_slot {
 	__u64 size;    /* i_size, sampled in order: a later sample never gives way to an earlier */
 	__u64 last_ns; /* bpf_ktime_get_ns, that is CLOCK_MONOTONIC */
 	__u64 shrinks; /* how often a write found the file smaller than the one before left it */
-	/* Written by user space while no key leads here. */
+	/* Under the inode's lock: cuts + i_size is what was ever written at the file's end. */
+	__u64 cuts;   /* sum of (size before - size after) over all truncations; wraps */
+	__u64 truncs; /* truncations that made it smaller */
+	__u64 parked; /* a truncation is under way: the size before it, plus 1 */
+	/* Written by whoever takes the slot, while no key leads here. */
 	__u64 ino;
 	__u32 dev;
-	__u32 rung;  /* enum write_rung */
-	__u32 epoch; /* files this slot has served */
-	__u32 zero;
+	__u32 rung; /* enum write_rung */
+	__u32 gen;  /* i_generation, from the first write on */
+	__u32 flags;
+	__u64 dir_ino; /* enrolled: the directory it was in then */
+	__u32 dir_dev;
+	/* Wake-up: one record when cuts + size - collected >= threshold. By user space, but woken.
+	 */
+	__u32 woken;
+	__u64 collected;
+	__u64 threshold; /* 0: never */
+	__u64 acked;     /* delivered so far, for the next process that adopts pinned maps */
+	char name[WRITE_NAME_MAX]; /* enrolled: the name it had then; cut, or empty if not known */
 } __attribute__((aligned(64)));
 
+struct write_meta {
+	__u32 layout;
+	__u32 slots_n;
+	__u32 fresh;      /* slots from here on were never used */
+	__u32 no_records; /* records that found no room: latency, nothing else */
+	__u64 refused;    /* writes to files that should have got a slot and did not */
+};
+
+enum write_record_type { WRITE_RECORD_WAKE = 1, WRITE_RECORD_ENROLLED };
+
+struct write_record {
+	__u32 type; /* enum write_record_type */
+	__u32 slot;
+};
+
 _Static_assert(sizeof(struct write_key) == 16, "a key has no padding");
-_Static_assert(sizeof(struct write_slot) == 64, "a slot is one cache line");
+_Static_assert(sizeof(struct write_slot) == 192, "a slot is three cache lines");
 
 #endif

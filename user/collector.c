@@ -109,7 +109,7 @@ static void exclude_own(struct collector *c)
 
 static void say_rung(const struct collector *c)
 {
-	static const enum rung rungs[] = {RUNG_VFS, RUNG_KPROBE, RUNG_SYSCALL};
+	static const enum rung rungs[] = {RUNG_FS, RUNG_VFS, RUNG_KPROBE, RUNG_SYSCALL};
 	enum rung rung = write_count_rung(c->counts);
 
 	for (size_t i = 0; i < ARRAY_SIZE(rungs); i++) {
@@ -181,7 +181,7 @@ static int open_rooms(struct collector *c)
 	r = outlet_new(&out, &c->outlet);
 	if (r < 0)
 		return r;
-	r = write_count_new(cfg->bpf, cfg->files_max, &c->counts);
+	r = write_count_new(cfg->bpf, cfg->files_max, NULL, &c->counts);
 	if (r < 0)
 		return log_err(r, "bpf: %s", strerror(-r));
 	c->reader.counts = c->counts;

@@ -43,7 +43,7 @@ static void opened(void *ctx, struct file *f)
 	r = encode_source(f->source);
 	if (r < 0)
 		log_err(r, "%s: %s, its records have no names", f->path, strerror(-r));
-	if (!f->compressed && write_count_add(c->counts, f->fd, &slot) == 0)
+	if (!f->compressed && write_count_add(c->counts, f->fd, f, &slot) == 0)
 		f->slot = slot;
 	if (f->slot >= 0)
 		write_count_read(c->counts, f->slot, &total);

@@ -32,25 +32,56 @@ typedef long long int loff_t;
 typedef long unsigned int size_t;
 typedef long int ssize_t;
 typedef int rwf_t;
+typedef short unsigned int umode_t;
 
 /* From uapi/linux/bpf.h, which cannot be included beside this header. */
-enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2 };
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_QUEUE = 22,
+	BPF_MAP_TYPE_RINGBUF = 27,
+};
+enum { BPF_NOEXIST = 1 };
 enum { BPF_F_MMAPABLE = 1U << 10 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct super_block {
 	dev_t s_dev;
+	long unsigned int s_magic;
 };
 
 struct inode {
+	umode_t i_mode;
 	struct super_block *i_sb;
 	long unsigned int i_ino;
 	loff_t i_size;
+	__u32 i_generation;
+};
+
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+};
+
+struct path {
+	struct dentry *dentry;
 };
 
 struct file {
+	struct path f_path;
 	struct inode *f_inode;
+};
+
+struct iov_iter;
+
+struct kiocb {
+	struct file *ki_filp;
 };
 
 struct fdtable {
@@ -60,6 +91,10 @@ struct fdtable {
 
 struct files_struct {
 	struct fdtable *fdt;
+};
+
+struct iattr {
+	unsigned int ia_valid;
 };
 
 #if defined(__TARGET_ARCH_x86)
@@ -101,6 +136,16 @@ struct task_struct {
 };
 
 #pragma clang attribute pop
+
+/* Of the btrfs module, so in a kernel's BTF only where that is built in. */
+struct btrfs_root {
+	dev_t anon_dev;
+} __attribute__((preserve_access_index));
+
+struct btrfs_inode {
+	struct btrfs_root *root;
+	struct inode vfs_inode;
+} __attribute__((preserve_access_index));
 
 /* User-space memory, not relocated: these are ABI. */
 struct iovec {

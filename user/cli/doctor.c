@@ -83,12 +83,12 @@ static void show_rungs(void)
 	enum rung best = RUNG_OFF;
 
 	puts("counting writes");
-	for (enum rung rung = RUNG_VFS; rung < RUNG_OFF; rung++) {
+	for (enum rung rung = RUNG_FS; rung < RUNG_OFF; rung++) {
 		struct write_count *wc;
 		char name[32];
 
 		snprintf(name, sizeof(name), "  %s", rung_name(rung));
-		if (write_count_new(rung, 16, &wc) < 0) {
+		if (write_count_new(rung, 16, NULL, &wc) < 0) {
 			line(name, "out of memory");
 			continue;
 		}
@@ -214,13 +214,12 @@ static const char *counters_possible(struct write_keys *keys, int dir_fd)
 {
 	int most = FIND_MOST;
 	_cleanup_fd_ int fd = first_file(dir_fd, FIND_DEPTH, &most);
-	struct write_key key;
-	uint64_t size;
+	struct write_place place;
 	int r;
 
 	if (fd < 0)
 		return "counters: no file there yet to tell";
-	r = write_key_of(keys, fd, &key, &size);
+	r = write_key_of(keys, fd, true, &place);
 	if (r == -ENODATA)
 		return "no counters (inode numbers are not unique or not known here)";
 	return r < 0 ? strerror(-r) : "counters possible";

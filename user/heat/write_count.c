@@ -2,54 +2,66 @@
 /*
  * Hands out slots of the counter array to open files.
  *
- *   free ---add---> used ---del---> resting ---1 s---> free
+ *   free ---add------------------------> held ---del---> resting ---1 s---> free
+ *     \--first write, by a program--> enrolled --add--> held
+ *                                          \--expire--> resting
  *
  * A slot rests because a program that looked its number up just before the deletion may still be
- * about to add to it. Free and resting slots are one queue, oldest first: when its head still
- * rests, all do. Counters are never reset; add notes where they stand, read subtracts.
+ * about to add to it. Resting slots are one queue, oldest first.
  *
  * The slot is labelled with its file before the key leads to it, so there is no moment in which a
  * write is counted but not seen: write_count_add, then fstat, then the counts are complete.
  *
- * Rejected: resetting a slot's counters for a new file (a late add would land in the new count), an
- * LRU map (the kernel would evict a file that is still watched), looking up each file's counter
- * through the bpf system call (one call per file and tick).
+ * Rejected: resetting a slot's counters for a new file at once (a late add would land in the new
+ * count), looking up each file's counter through the bpf system call (one call per file and tick).
  */
 #include "heat/write_count.h"
 
 #include <assert.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
-#include <malloc.h>
-#include <stdbool.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/sys.h"
-#include "heat/write_bpf.h"
+#include "heat/write_hooks.h"
 #include "heat/write_key.h"
+#include "heat/write_maps.h"
+#include "heat/write_pins.h"
+#include "heat/write_rung.h"
 
 #define SLOT_REST_NS NS_PER_SEC
 
+enum slot_state { SLOT_FREE, SLOT_ENROLLED, SLOT_HELD, SLOT_RESTING };
+
 struct slot_user {
-	bool used;
-	struct write_key key;
-	struct write_total base; /* where calls, bytes and shrinks stood at write_count_add */
-	int64_t rest_until_ns;
+	enum slot_state state;
+	enum write_fs fs;
+	void *owner;      /* held */
+	int64_t since_ns; /* enrolled, or resting */
 };
 
 struct write_count {
 	enum rung rung;
+	bool fallback; /* files that rung cannot count are counted by vfs */
 	char *refusals[RUNG_OFF];
-	struct write_bpf *bpf; /* all that follows is NULL and 0 on RUNG_OFF */
-	struct write_slot *slots;
+	/* All that follows is NULL and 0 on RUNG_OFF. */
+	struct write_pins *pins;
+	struct write_maps maps;
+	struct write_hooks *hooks;
 	struct write_keys *keys;
 	struct slot_user *users;
-	uint32_t *queue; /* ring of free slots */
-	uint32_t slots_n, queue_head, queue_len;
+	struct ring_buffer *records;
+	const struct write_hooks_user *taker; /* during write_count_take */
+	uint32_t *resting;                    /* ring */
+	uint32_t resting_head, resting_len;
 };
 
-static const char *const rung_names[] = {"auto", "vfs", "kprobe", "syscall", "off"};
+static const char *const rung_names[] = {"auto", "fs", "vfs", "kprobe", "syscall", "off"};
 
 const char *rung_name(enum rung rung)
 {
@@ -67,32 +79,60 @@ int rung_parse(const char *name, enum rung *ret_rung)
 	return -EINVAL;
 }
 
+static void enrolled_of(const struct write_slot *slot, struct write_enrolled *ret)
+{
+	*ret = (struct write_enrolled){
+		.dir = {.dev = slot->dir_dev, .ino = slot->dir_ino},
+		.name = slot->name,
+		.written = __atomic_load_n(&slot->cuts, __ATOMIC_RELAXED) +
+			   __atomic_load_n(&slot->size, __ATOMIC_RELAXED),
+		.acked = slot->acked,
+	};
+}
+
+static int take_record(void *ctx, void *data, size_t size)
+{
+	const struct write_record *r = data;
+	struct write_count *wc = ctx;
+	struct write_enrolled e;
+	struct slot_user *user;
+
+	if (size < sizeof(*r) || r->slot >= wc->maps.slots_n || !wc->taker)
+		return 0;
+	user = &wc->users[r->slot];
+	if (r->type == WRITE_RECORD_WAKE && user->state == SLOT_HELD) {
+		wc->taker->woken(wc->taker->ctx, user->owner);
+	} else if (r->type == WRITE_RECORD_ENROLLED && user->state == SLOT_FREE) {
+		user->state = SLOT_ENROLLED;
+		user->since_ns = clock_now_ns();
+		enrolled_of(&wc->maps.slots[r->slot], &e);
+		wc->taker->enrolled(wc->taker->ctx, &e);
+	}
+	return 0;
+}
+
 static int count_alloc(struct write_count *wc)
 {
 	int r = write_keys_new(&wc->keys);
 
 	if (r < 0)
 		return r;
-	wc->users = calloc(wc->slots_n, sizeof(*wc->users));
-	wc->queue = calloc(wc->slots_n, sizeof(*wc->queue));
-	if (!wc->users || !wc->queue)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < wc->slots_n; i++)
-		wc->queue[i] = i;
-	wc->queue_len = wc->slots_n;
-	return 0;
+	wc->users = calloc(wc->maps.slots_n, sizeof(*wc->users));
+	wc->resting = calloc(wc->maps.slots_n, sizeof(*wc->resting));
+	wc->records = ring_buffer__new(wc->maps.fds[WRITE_MAP_RECORDS], take_record, wc, NULL);
+	return wc->users && wc->resting && wc->records ? 0 : -ENOMEM;
 }
 
 /* Goes down the ladder until something counts. */
-static int count_attach(struct write_count *wc, enum rung wanted)
+static int count_climb(struct write_count *wc, enum rung wanted)
 {
-	for (enum rung rung = RUNG_VFS; rung < RUNG_OFF && !wc->bpf; rung++) {
-		char why[WRITE_WHY_MAX];
+	for (enum rung rung = RUNG_FS; rung < RUNG_OFF && wc->rung == RUNG_OFF; rung++) {
+		char why[WRITE_WHY_MAX] = "";
 		int r;
 
 		if (wanted != RUNG_AUTO && wanted != rung)
 			continue;
-		r = write_bpf_new(rung, wc->slots_n, why, &wc->bpf);
+		r = write_rung_attach(wc->hooks, &wc->maps, rung, why);
 		if (r == -ENOMEM)
 			return r;
 		if (r < 0)
@@ -100,24 +140,65 @@ static int count_attach(struct write_count *wc, enum rung wanted)
 		else
 			wc->rung = rung;
 	}
-	malloc_trim(0); /* the kernel's BTF was read once for each rung: 10 MiB */
-	if (!wc->bpf)
-		return 0;
-	wc->slots = write_bpf_slots(wc->bpf);
+	return 0;
+}
+
+static int pins_open(struct write_count *wc, const char *pin)
+{
+	int r = pin ? write_pins_open(pin, &wc->pins) : 0;
+
+	if (r == -EMEDIUMTYPE)
+		log_warn(0, "bpf.pin %s: not on a BPF filesystem (mount -t bpf), nothing is kept",
+			 pin);
+	else if (r < 0 && r != -EBUSY)
+		log_warn(r, "bpf.pin %s: %s, nothing is kept", pin, strerror(-r));
+	return r == -EBUSY ? r : 0;
+}
+
+static void maps_refused(struct write_count *wc, enum rung wanted, int r)
+{
+	char *why;
+
+	for (enum rung rung = RUNG_FS; rung < RUNG_OFF; rung++)
+		if ((wanted == RUNG_AUTO || wanted == rung) &&
+		    asprintf(&why, "making maps: %s", write_hooks_words(r)) >= 0)
+			wc->refusals[rung] = why;
+}
+
+static int count_attach(struct write_count *wc, enum rung wanted, uint32_t slots_n, const char *pin)
+{
+	int r = pins_open(wc, pin);
+
+	if (r < 0)
+		return r;
+	r = write_hooks_new(&wc->maps, &wc->hooks);
+	if (r < 0)
+		return r;
+	r = write_maps_open(&wc->maps, slots_n, wc->pins);
+	if (r < 0) {
+		maps_refused(wc, wanted, r);
+		return r == -ENOMEM ? r : 0;
+	}
+	write_hooks_pin(wc->hooks, wc->pins);
+	r = count_climb(wc, wanted);
+	if (r < 0 || wc->rung == RUNG_OFF)
+		return r;
+	wc->fallback = wanted == RUNG_AUTO;
 	return count_alloc(wc);
 }
 
-int write_count_new(enum rung wanted, uint32_t max_files, struct write_count **ret_wc)
+int write_count_new(enum rung wanted, uint32_t max_files, const char *pin,
+		    struct write_count **ret_wc)
 {
 	struct write_count *wc = calloc(1, sizeof(*wc));
+	uint32_t slots_n = max_files ? MIN(max_files, (uint32_t)WRITE_COUNT_SLOTS_MAX) : 1;
 	int r = 0;
 
 	if (!wc)
 		return -ENOMEM;
 	wc->rung = RUNG_OFF;
-	wc->slots_n = max_files ? MIN(max_files, (uint32_t)WRITE_COUNT_SLOTS_MAX) : 1;
 	if (wanted != RUNG_OFF)
-		r = count_attach(wc, wanted);
+		r = count_attach(wc, wanted, slots_n + 1, pin); /* one is spent on the proof */
 	if (r < 0) {
 		write_count_free(wc);
 		return r;
@@ -130,12 +211,16 @@ void write_count_free(struct write_count *wc)
 {
 	if (!wc)
 		return;
-	write_bpf_free(wc->bpf);
+	ring_buffer__free(wc->records);
+	write_hooks_free(wc->hooks);
+	if (wc->maps.slots_n)
+		write_maps_close(&wc->maps);
+	write_pins_close(wc->pins);
 	write_keys_free(wc->keys);
 	for (size_t i = 0; i < ARRAY_SIZE(wc->refusals); i++)
 		free(wc->refusals[i]);
 	free(wc->users);
-	free(wc->queue);
+	free(wc->resting);
 	free(wc);
 }
 
@@ -149,98 +234,284 @@ const char *write_count_refusal(const struct write_count *wc, enum rung rung)
 	return (size_t)rung < ARRAY_SIZE(wc->refusals) ? wc->refusals[rung] : NULL;
 }
 
-static void slot_load(const struct write_slot *slot, struct write_total *ret_total)
+bool write_count_adopted(const struct write_count *wc)
 {
-	/* calls first: the program adds to it last. */
-	ret_total->calls = __atomic_load_n(&slot->calls, __ATOMIC_ACQUIRE);
-	ret_total->bytes = __atomic_load_n(&slot->bytes, __ATOMIC_RELAXED);
-	ret_total->size = __atomic_load_n(&slot->size, __ATOMIC_RELAXED);
-	ret_total->last_ns = (int64_t)__atomic_load_n(&slot->last_ns, __ATOMIC_RELAXED);
-	ret_total->shrinks = __atomic_load_n(&slot->shrinks, __ATOMIC_RELAXED);
+	return wc->rung != RUNG_OFF && wc->maps.adopted;
 }
 
-/* While no key leads to the slot. The size known now makes a truncation before the first counted
- * write show as a shrink. */
-static void slot_label(struct write_count *wc, uint32_t i, const struct write_key *key,
-		       uint64_t size)
+/* Those that have rested are free again. */
+static void rest_is_over(struct write_count *wc)
 {
-	struct write_slot *slot = &wc->slots[i];
+	int64_t now = clock_now_ns();
 
-	slot->dev = key->dev;
-	slot->ino = key->ino;
-	slot->size = size;
-	slot->last_ns = 0;
-	slot->epoch++;
-	__atomic_store_n(&slot->rung, write_bpf_slot_rung(wc->bpf), __ATOMIC_RELEASE);
-	slot_load(slot, &wc->users[i].base);
+	while (wc->resting_len) {
+		uint32_t slot = wc->resting[wc->resting_head];
+
+		if (wc->users[slot].since_ns + SLOT_REST_NS > now)
+			return;
+		wc->resting_head = (wc->resting_head + 1) % wc->maps.slots_n;
+		wc->resting_len--;
+		wc->users[slot] = (struct slot_user){0};
+		write_maps_give(&wc->maps, slot);
+	}
 }
 
-int write_count_add(struct write_count *wc, int fd, int *ret_slot)
+static struct write_key slot_key(const struct write_slot *slot)
 {
-	struct write_key key;
-	uint32_t slot, found;
-	uint64_t size;
-	int r;
+	return (struct write_key){.dev = slot->dev, .ino = slot->ino};
+}
 
-	if (!wc->bpf)
-		return -EOPNOTSUPP;
-	r = write_key_of(wc->keys, fd, &key, &size);
+static void slot_rest(struct write_count *wc, uint32_t slot)
+{
+	struct write_key key = slot_key(&wc->maps.slots[slot]);
+	uint32_t found;
+
+	/* The key may lead elsewhere: its inode number was given to another file. */
+	if (write_maps_find(&wc->maps, &key, &found) == 0 && found == slot)
+		write_maps_unwatch(&wc->maps, &key);
+	__atomic_store_n(&wc->maps.slots[slot].rung, WRITE_RUNG_NONE, __ATOMIC_RELAXED);
+	wc->users[slot] = (struct slot_user){.state = SLOT_RESTING, .since_ns = clock_now_ns()};
+	wc->resting[(wc->resting_head + wc->resting_len++) % wc->maps.slots_n] = slot;
+}
+
+static void slot_hold(struct write_count *wc, uint32_t slot, enum write_fs fs, void *owner)
+{
+	struct write_slot *s = &wc->maps.slots[slot];
+
+	__atomic_and_fetch(&s->flags, ~(uint32_t)WRITE_SLOT_ENROLLED, __ATOMIC_RELAXED);
+	wc->users[slot] = (struct slot_user){.state = SLOT_HELD, .fs = fs, .owner = owner};
+}
+
+/* Was the slot taken for this file, or for one that is gone and had its inode number? On
+ * filesystems that cannot tell (tmpfs) numbers are not used again. */
+static bool is_same_file(const struct write_slot *s, int fd)
+{
+	int gen;
+
+	return !(s->flags & WRITE_SLOT_GEN) || ioctl(fd, FS_IOC_GETVERSION, &gen) < 0 ||
+	       (uint32_t)gen == s->gen;
+}
+
+/* The slot to which the file's key leads already. 0: now held; -EEXIST: was held; -ENOENT. */
+static int slot_find(struct write_count *wc, const struct write_place *place, int fd, void *owner,
+		     uint32_t *ret_slot)
+{
+	uint32_t slot;
+	int r = write_maps_find(&wc->maps, &place->key, &slot);
+
 	if (r < 0)
 		return r;
-	slot = wc->queue[wc->queue_head];
-	if (!wc->queue_len || wc->users[slot].rest_until_ns > clock_now_ns()) {
-		r = write_bpf_find(wc->bpf, &key, &found);
-		if (r == 0)
-			*ret_slot = (int)found;
-		return r == 0 ? -EEXIST : -ENOSPC;
+	if (wc->users[slot].state == SLOT_HELD) {
+		*ret_slot = slot;
+		return -EEXIST;
 	}
-	slot_label(wc, slot, &key, size);
-	r = write_bpf_watch(wc->bpf, &key, slot);
-	if (r < 0) {
-		__atomic_store_n(&wc->slots[slot].rung, WRITE_RUNG_NONE, __ATOMIC_RELAXED);
-		if (r == -EEXIST && write_bpf_find(wc->bpf, &key, &found) == 0)
-			*ret_slot = (int)found;
-		return r;
+	if (wc->users[slot].state == SLOT_RESTING)
+		return -ENOENT;
+	if (!is_same_file(&wc->maps.slots[slot], fd)) {
+		slot_rest(wc, slot);
+		return -ENOENT;
 	}
-	wc->queue_head = (wc->queue_head + 1) % wc->slots_n;
-	wc->queue_len--;
-	wc->users[slot].key = key;
-	wc->users[slot].used = true;
-	*ret_slot = (int)slot;
+	slot_hold(wc, slot, place->fs, owner);
+	*ret_slot = slot;
 	return 0;
 }
 
-static bool slot_used(const struct write_count *wc, int slot)
+static int slot_new(struct write_count *wc, const struct write_place *place, uint32_t slot_rung,
+		    void *owner, uint32_t *ret_slot)
 {
-	return slot >= 0 && (uint32_t)slot < wc->slots_n && wc->users && wc->users[slot].used;
+	struct write_slot *s;
+	uint32_t slot;
+	int r;
+
+	if (!write_maps_take(&wc->maps, &slot))
+		return -ENOSPC;
+	s = &wc->maps.slots[slot];
+	s->dev = place->key.dev;
+	s->ino = place->key.ino;
+	/* The size known now makes a truncation before the first counted write show as a shrink. */
+	s->size = place->size;
+	__atomic_store_n(&s->rung, slot_rung, __ATOMIC_RELEASE);
+	r = write_maps_watch(&wc->maps, &place->key, slot);
+	if (r < 0) {
+		__atomic_store_n(&s->rung, WRITE_RUNG_NONE, __ATOMIC_RELAXED);
+		write_maps_give(&wc->maps, slot); /* nobody was led here */
+		return r;
+	}
+	slot_hold(wc, slot, place->fs, owner);
+	*ret_slot = slot;
+	return 0;
+}
+
+int write_count_add(struct write_count *wc, int fd, void *owner, int *ret_slot)
+{
+	struct write_place place;
+	uint32_t slot = 0, slot_rung;
+	int r;
+
+	if (wc->rung == RUNG_OFF)
+		return -EOPNOTSUPP;
+	rest_is_over(wc);
+	r = write_key_of(wc->keys, fd, wc->rung == RUNG_FS, &place);
+	if (r < 0)
+		return r;
+	slot_rung = write_rung_of(wc->hooks, wc->rung, wc->fallback, place.fs);
+	if (slot_rung == WRITE_RUNG_NONE)
+		return -ENODATA;
+	r = slot_find(wc, &place, fd, owner, &slot);
+	if (r == -ENOENT)
+		r = slot_new(wc, &place, slot_rung, owner, &slot);
+	if (r == -EEXIST) /* it enrolled itself meanwhile */
+		r = slot_find(wc, &place, fd, owner, &slot);
+	if (r == 0 || r == -EEXIST)
+		*ret_slot = (int)slot;
+	return r;
+}
+
+static bool slot_held(const struct write_count *wc, int slot)
+{
+	return slot >= 0 && (uint32_t)slot < wc->maps.slots_n && wc->users &&
+	       wc->users[slot].state == SLOT_HELD;
 }
 
 void write_count_del(struct write_count *wc, int slot)
 {
-	struct slot_user *user;
-
-	assert(slot_used(wc, slot));
-	user = &wc->users[slot];
-	write_bpf_unwatch(wc->bpf, &user->key);
-	__atomic_store_n(&wc->slots[slot].rung, WRITE_RUNG_NONE, __ATOMIC_RELAXED);
-	user->used = false;
-	user->rest_until_ns = clock_now_ns() + SLOT_REST_NS;
-	wc->queue[(wc->queue_head + wc->queue_len++) % wc->slots_n] = (uint32_t)slot;
+	assert(slot_held(wc, slot));
+	slot_rest(wc, (uint32_t)slot);
 }
 
 void write_count_read(const struct write_count *wc, int slot, struct write_total *ret_total)
 {
-	const struct write_total *base;
+	const struct write_slot *s;
 
-	assert(slot_used(wc, slot));
-	base = &wc->users[slot].base;
-	slot_load(&wc->slots[slot], ret_total);
-	ret_total->calls -= base->calls;
-	ret_total->bytes -= base->bytes;
-	ret_total->shrinks -= base->shrinks;
+	assert(slot_held(wc, slot));
+	s = &wc->maps.slots[slot];
+	/* calls first: the program adds to it last. */
+	ret_total->calls = __atomic_load_n(&s->calls, __ATOMIC_ACQUIRE);
+	ret_total->bytes = __atomic_load_n(&s->bytes, __ATOMIC_RELAXED);
+	ret_total->size = __atomic_load_n(&s->size, __ATOMIC_RELAXED);
+	ret_total->last_ns = (int64_t)__atomic_load_n(&s->last_ns, __ATOMIC_RELAXED);
+	ret_total->shrinks = __atomic_load_n(&s->shrinks, __ATOMIC_RELAXED);
+	ret_total->truncs = __atomic_load_n(&s->truncs, __ATOMIC_ACQUIRE);
+	ret_total->cuts = __atomic_load_n(&s->cuts, __ATOMIC_RELAXED);
+}
+
+bool write_count_positions(const struct write_count *wc, int slot)
+{
+	assert(slot_held(wc, slot));
+	return write_rung_positions(wc->hooks, wc->users[slot].fs);
+}
+
+bool write_count_arm(struct write_count *wc, int slot, uint64_t collected, uint64_t threshold)
+{
+	struct write_slot *s;
+
+	assert(slot_held(wc, slot));
+	s = &wc->maps.slots[slot];
+	if (s->rung == WRITE_RUNG_KPROBE) /* runs before the write */
+		return false;
+	__atomic_store_n(&s->collected, collected, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->threshold, threshold, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->woken, 0, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+void write_count_acked(struct write_count *wc, int slot, uint64_t acked)
+{
+	assert(slot_held(wc, slot));
+	__atomic_store_n(&wc->maps.slots[slot].acked, acked, __ATOMIC_RELAXED);
+}
+
+int write_count_add_dir(struct write_count *wc, int dir, struct write_id *ret_id)
+{
+	struct write_place place;
+	int r;
+
+	if (wc->rung == RUNG_OFF)
+		return -EOPNOTSUPP;
+	r = write_key_of(wc->keys, dir, false, &place);
+	if (r < 0)
+		return r;
+	/* The parent that a program sees of a file on an overlay differs between kernels. */
+	if (place.fs == WRITE_FS_OVERLAY ||
+	    write_rung_of(wc->hooks, wc->rung, wc->fallback, place.fs) == WRITE_RUNG_NONE)
+		return -ENODATA;
+	r = write_maps_watch_dir(&wc->maps, &place.key);
+	if (r == 0)
+		*ret_id = (struct write_id){.dev = place.key.dev, .ino = place.key.ino};
+	return r == -E2BIG ? -ENOSPC : r;
+}
+
+void write_count_del_dir(struct write_count *wc, const struct write_id *id)
+{
+	struct write_key key = {.dev = id->dev, .ino = id->ino};
+
+	if (wc->rung != RUNG_OFF)
+		write_maps_unwatch_dir(&wc->maps, &key);
+}
+
+int write_count_fd(const struct write_count *wc)
+{
+	return wc->records ? ring_buffer__epoll_fd(wc->records) : -1;
+}
+
+void write_count_take(struct write_count *wc, const struct write_hooks_user *hooks)
+{
+	if (!wc->records)
+		return;
+	wc->taker = hooks;
+	ring_buffer__consume(wc->records);
+	wc->taker = NULL;
+}
+
+void write_count_expire(struct write_count *wc, int64_t age_ns,
+			const struct write_hooks_user *hooks)
+{
+	int64_t now = clock_now_ns();
+	uint32_t used;
+
+	if (!wc->users)
+		return;
+	rest_is_over(wc);
+	used = MIN(__atomic_load_n(&wc->maps.meta->fresh, __ATOMIC_RELAXED), wc->maps.slots_n);
+	for (uint32_t slot = 0; slot < used; slot++) {
+		struct slot_user *user = &wc->users[slot];
+		struct write_enrolled e;
+
+		/* Its record was lost, or an earlier process had it. */
+		if (user->state == SLOT_FREE && wc->maps.slots[slot].rung != WRITE_RUNG_NONE)
+			*user = (struct slot_user){.state = SLOT_ENROLLED, .since_ns = now};
+		if (user->state != SLOT_ENROLLED || now - user->since_ns < age_ns)
+			continue;
+		/* Nothing is counted there any more when the figures are taken. */
+		slot_rest(wc, slot);
+		enrolled_of(&wc->maps.slots[slot], &e);
+		hooks->expired(hooks->ctx, &e);
+	}
+}
+
+void write_count_stats(const struct write_count *wc, struct write_count_stats *ret_stats)
+{
+	*ret_stats = (struct write_count_stats){0};
+	if (wc->rung == RUNG_OFF)
+		return;
+	ret_stats->misses = write_hooks_misses(wc->hooks);
+	ret_stats->refused = __atomic_load_n(&wc->maps.meta->refused, __ATOMIC_RELAXED);
+	ret_stats->no_records = __atomic_load_n(&wc->maps.meta->no_records, __ATOMIC_RELAXED);
 }
 
 uint64_t write_count_misses(const struct write_count *wc)
 {
-	return wc->bpf ? write_bpf_misses(wc->bpf) : 0;
+	return wc->rung == RUNG_OFF ? 0 : write_hooks_misses(wc->hooks);
+}
+
+const char *write_count_no_positions(const struct write_count *wc)
+{
+	const char *why;
+
+	if (wc->rung == RUNG_OFF)
+		return "no program counts";
+	if (wc->rung == RUNG_KPROBE || wc->rung == RUNG_SYSCALL)
+		return "this rung does not see truncations";
+	why = write_hooks_why(wc->hooks, HOOKS_POSITIONS);
+	return why ? why : NULL;
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Owns the BPF programs and their maps: how often, how many bytes and how far each watched file was
- * written, counted in the kernel. See bpf/write_count.h for the layout and the limits.
+ * written, and what truncations cut off it, counted in the kernel. See bpf/write_count.h for the
+ * layout and the limits.
  *
  * Rungs, best first:
+ *   fs       fexit on the filesystem's own write_iter: every way to write but mapped memory
  *   vfs      fexit on vfs_write and vfs_writev: bytes really written, size after the write
  *   kprobe   kprobe at entry of the same two: requested bytes, size before the write
  *   syscall  tracepoint at the exit of write, pwrite64, writev, pwritev, pwritev2
@@ -13,9 +15,11 @@
 #ifndef HEAT_WRITE_COUNT_H
 #define HEAT_WRITE_COUNT_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-enum rung { RUNG_AUTO, RUNG_VFS, RUNG_KPROBE, RUNG_SYSCALL, RUNG_OFF };
+enum rung { RUNG_AUTO, RUNG_FS, RUNG_VFS, RUNG_KPROBE, RUNG_SYSCALL, RUNG_OFF };
 
 struct write_count;
 
@@ -25,36 +29,99 @@ struct write_total {
 	uint64_t size; /* the file's size at the last counted write; meaningless while calls == 0 */
 	int64_t last_ns;  /* CLOCK_MONOTONIC of the last counted write, 0 for none */
 	uint64_t shrinks; /* writes that found the file smaller than it was before: truncations */
+	uint64_t cuts;    /* size before less size after of every truncation so far; wraps */
+	uint64_t truncs;  /* truncations that made it shorter */
+};
+
+/* Of a file or directory, as the kernel half knows it. */
+struct write_id {
+	uint32_t dev;
+	uint64_t ino;
+};
+
+/* A file that enrolled itself: nobody had it open when it was first written to. */
+struct write_enrolled {
+	struct write_id dir;
+	const char *name; /* it had then; empty: not known, cut at WRITE_NAME_MAX - 1 */
+	uint64_t written; /* so far, with what was cut off */
+	uint64_t acked;   /* of that, delivered by an earlier process */
+};
+
+/* Called from write_count_take and write_count_expire; must not add or delete. */
+struct write_hooks_user {
+	void *ctx;
+	/* More than the threshold is unread in owner's slot, or the file was cut off. */
+	void (*woken)(void *ctx, void *owner);
+	/* A new file in a watched directory. */
+	void (*enrolled)(void *ctx, const struct write_enrolled *e);
+	/* It has not been added for a while: its slot is given back. */
+	void (*expired)(void *ctx, const struct write_enrolled *e);
 };
 
 /*
- * wanted: AUTO tries every rung in order, another one only itself, OFF nothing. max_files: slots,
- * at most WRITE_COUNT_SLOTS_MAX. Always succeeds but for -ENOMEM: when nothing attaches the rung is
- * OFF and write_count_refusal says why for each that was tried. libbpf's own messages go to
- * log_debug. All functions are for one thread.
+ * wanted: AUTO tries every rung in order, another one only itself, OFF nothing. On AUTO a file that
+ * fs cannot count is counted by vfs. max_files: slots, at most WRITE_COUNT_SLOTS_MAX. pin: a
+ * directory of a BPF filesystem in which all goes on counting after write_count_free, to be found
+ * there by the next process; or NULL. Always succeeds but for -ENOMEM, and -EBUSY when another
+ * process has the directory: when nothing attaches the rung is OFF and write_count_refusal says why
+ * for each that was tried, and what is wrong with pin is said on log_warn. libbpf's own messages go
+ * to log_debug. All functions are for one thread.
  */
-int write_count_new(enum rung wanted, uint32_t max_files, struct write_count **ret_wc);
-void write_count_free(struct write_count *wc); /* detaches; NULL is fine */
+int write_count_new(enum rung wanted, uint32_t max_files, const char *pin,
+		    struct write_count **ret_wc);
+void write_count_free(struct write_count *wc); /* detaches what is not pinned; NULL is fine */
 enum rung write_count_rung(const struct write_count *wc);
 /* Why this rung is not used, in one clause ("fexit on vfs_write: Operation not permitted"), or NULL
  * when it was not tried or attached. Lives as long as wc. */
 const char *write_count_refusal(const struct write_count *wc, enum rung rung);
+/* An earlier process left counters, and they have counted since. */
+bool write_count_adopted(const struct write_count *wc);
 
 /*
  * Registers the open regular file fd. 0 and its slot, counted from this moment (take the size with
- * fstat after this call: no write falls between); -EEXIST with *ret_slot when the inode is
- * registered already; -ENODATA when its kernel key is not known or not unique (btrfs, no fdinfo:
- * "no counter"); -ENOSPC when all slots are in use; -EOPNOTSUPP on RUNG_OFF; another -errno of the
- * map update. The caller keeps fd open until write_count_del, so that the inode cannot be reused.
+ * fstat after this call: no write falls between), or from its first write if it has enrolled
+ * itself; -EEXIST with *ret_slot when the inode is registered already; -ENODATA when its kernel key
+ * is not known or not unique, or no program counts its filesystem ("no counter"); -ENOSPC when all
+ * slots are in use; -EOPNOTSUPP on RUNG_OFF; another -errno of the map update. The caller keeps fd
+ * open until write_count_del, so that the inode cannot be reused. owner: for the hooks.
  */
-int write_count_add(struct write_count *wc, int fd, int *ret_slot);
+int write_count_add(struct write_count *wc, int fd, void *owner, int *ret_slot);
 /* The slot rests for a grace period before it is given out again. */
 void write_count_del(struct write_count *wc, int slot);
-/* A load, no system call. Counters start at 0 with write_count_add. */
+/* A load, no system call. Counters start at 0 with the slot. */
 void write_count_read(const struct write_count *wc, int slot, struct write_total *ret_total);
-/* Writes to any file that may be missing from the counts, because the program was already running
- * on that CPU: 0 means that the counts are proven. One system call for each program. */
+/* Are its truncations counted? Then cuts + size is exactly what was written to its end. */
+bool write_count_positions(const struct write_count *wc, int slot);
+/* One record when the file has grown threshold bytes beyond collected (of cuts + size), 0: none
+ * any more. Look at the counters after arming. False: this rung wakes nobody. */
+bool write_count_arm(struct write_count *wc, int slot, uint64_t collected, uint64_t threshold);
+/* How much of cuts + size is delivered, for a later process. */
+void write_count_acked(struct write_count *wc, int slot, uint64_t acked);
+
+/* From now on files in the open directory dir enrol themselves at their first write. 0 and the id;
+ * -ENODATA, -EOPNOTSUPP, -ENOSPC as above. */
+int write_count_add_dir(struct write_count *wc, int dir, struct write_id *ret_id);
+void write_count_del_dir(struct write_count *wc, const struct write_id *id);
+
+/* Readable when there is something to take; -1 when there never is. */
+int write_count_fd(const struct write_count *wc);
+void write_count_take(struct write_count *wc, const struct write_hooks_user *hooks);
+/* Enrolled files that were not added within age_ns, and those of which no record came. Looks at
+ * all slots: a few times a minute. */
+void write_count_expire(struct write_count *wc, int64_t age_ns,
+			const struct write_hooks_user *hooks);
+
+struct write_count_stats {
+	uint64_t misses;     /* runs of programs that the kernel left out, for any file */
+	uint64_t refused;    /* writes to files that should have got a slot and did not */
+	uint64_t no_records; /* records lost: latency only */
+};
+
+/* All 0: the counts are proven. A few system calls. */
+void write_count_stats(const struct write_count *wc, struct write_count_stats *ret_stats);
 uint64_t write_count_misses(const struct write_count *wc);
+/* Why truncations are not counted, NULL when they are. */
+const char *write_count_no_positions(const struct write_count *wc);
 
 const char *rung_name(enum rung rung);
 int rung_parse(const char *name, enum rung *ret_rung); /* 0 or -EINVAL */

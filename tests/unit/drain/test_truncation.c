@@ -43,7 +43,8 @@ static int fake_setup(void **state)
 
 static void written(uint64_t calls, uint64_t bytes, uint64_t shrinks)
 {
-	counter.answers[0] = (struct write_total){calls, bytes, 0, 0, shrinks};
+	counter.answers[0] =
+		(struct write_total){.calls = calls, .bytes = bytes, .shrinks = shrinks};
 }
 
 static const struct lost *lost(const struct world *w)
@@ -215,7 +216,8 @@ static void a_write_between_two_looks_is_there_or_lost(void **state)
 
 	f->slot = 0;
 	written(5, 500, 1);
-	counter.answers[1] = counter.answers[2] = (struct write_total){6, 510, 0, 0, 1};
+	counter.answers[1] = counter.answers[2] =
+		(struct write_total){.calls = 6, .bytes = 510, .shrinks = 1};
 	counter.n = 3;
 	counter.append_to = w->path;
 	assert_int_equal(fake_take(f, fake_counts), 0);
@@ -292,13 +294,13 @@ struct counted {
 
 static void counted_new(struct counted *c, struct world *w, const char *mode)
 {
-	assert_int_equal(write_count_new(RUNG_AUTO, 16, &c->counts), 0);
+	assert_int_equal(write_count_new(RUNG_AUTO, 16, NULL, &c->counts), 0);
 	if (write_count_rung(c->counts) == RUNG_OFF) {
 		print_message("# no rung attaches here\n");
 		write_count_free(c->counts);
 		skip();
 	}
-	assert_int_equal(write_count_add(c->counts, w->file->fd, &w->file->slot), 0);
+	assert_int_equal(write_count_add(c->counts, w->file->fd, NULL, &w->file->slot), 0);
 	w->reader.counts = c->counts;
 	c->out = fopen(w->path, mode);
 	assert_non_null(c->out);

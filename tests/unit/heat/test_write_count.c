@@ -11,7 +11,7 @@ static void each_call_is_counted_exactly(void **state)
 	for (size_t call = 0; call < ARRAY_SIZE(calls_names); call++) {
 		calls = bytes = 0;
 		write_count_del(w.wc, w.slot);
-		assert_int_equal(write_count_add(w.wc, w.fd, &w.slot), 0);
+		assert_int_equal(write_count_add(w.wc, w.fd, NULL, &w.slot), 0);
 		w.misses = write_count_misses(w.wc);
 		for (size_t len = 3; len < 3000; len = len * 3 + 1) {
 			assert_int_equal(call_write(call, w.fd, len), len);
@@ -89,7 +89,7 @@ static void same_number_on_another_filesystem_is_not_counted(void **state)
 		watched_done(&w);
 		w.fd = file_new(path2, 0);
 		assert_int_equal(fstat(w.fd, &st), 0);
-		assert_int_equal(write_count_add(w.wc, w.fd, &w.slot), 0);
+		assert_int_equal(write_count_add(w.wc, w.fd, NULL, &w.slot), 0);
 		tmpfs_gone(path);
 		assert_true(mount_tmpfs(place->world, "twin", path));
 		twin = file_numbered(path, st.st_ino);
@@ -97,7 +97,7 @@ static void same_number_on_another_filesystem_is_not_counted(void **state)
 	assert_true(twin >= 0);
 	assert_int_equal(write(twin, "unseen", 6), 6);
 	expect_counts(place, &w, 0, 0);
-	assert_int_equal(write_count_add(w.wc, twin, &slot), 0);
+	assert_int_equal(write_count_add(w.wc, twin, NULL, &slot), 0);
 	assert_int_equal(write(twin, "seen", 4), 4);
 	assert_int_equal(write(w.fd, "me", 2), 2);
 	expect_counts(place, &w, 1, 2);
@@ -257,7 +257,7 @@ static void full_filesystem_counts_what_was_written(void **state)
 	}
 	w.fd = file_new(path, 0);
 	w.misses = write_count_misses(wc);
-	assert_int_equal(write_count_add(wc, w.fd, &w.slot), 0);
+	assert_int_equal(write_count_add(wc, w.fd, NULL, &w.slot), 0);
 	for (;;) {
 		ssize_t n = write(w.fd, data, sizeof(data));
 

@@ -44,6 +44,7 @@ struct place {
 	struct world *world;
 	enum rung rung;
 	const char *dir;
+	const void *arg; /* the test's own */
 };
 
 struct world {
@@ -98,7 +99,7 @@ static inline struct watched watched_new(struct place *place, int flags)
 
 	w.fd = file_new(place->dir, flags);
 	w.misses = write_count_misses(w.wc);
-	assert_int_equal(write_count_add(w.wc, w.fd, &w.slot), 0);
+	assert_int_equal(write_count_add(w.wc, w.fd, NULL, &w.slot), 0);
 	return w;
 }
 
@@ -223,7 +224,8 @@ static inline void world_init(struct world *world)
 static inline void world_done(struct world *world)
 {
 	/* by tests that failed half-way */
-	static const char *const left[] = {"both", "twin", "twin2", "full", "upper", "lower"};
+	static const char *const left[] = {"both",  "twin",  "twin2", "full",
+					   "upper", "lower", "bound", "merged"};
 	char path[128];
 
 	for (size_t r = 0; r < RUNG_OFF; r++)
@@ -265,7 +267,12 @@ static inline bool world_attaches(struct world *world, enum rung rung)
 {
 	struct write_count **wc = &world->counts[rung];
 
-	return write_count_new(rung, 65536, wc) == 0 && write_count_rung(*wc) == rung;
+	return write_count_new(rung, 65536, NULL, wc) == 0 && write_count_rung(*wc) == rung;
+}
+
+static inline const char *world_dir_name(const struct world *world, size_t d)
+{
+	return strcmp(world->dirs[d], world->scratch) ? world->dirs[d] : "TMPDIR";
 }
 
 /* Every proof for every wanted rung; for one that does not attach, one test that says why. */
@@ -275,7 +282,7 @@ static inline void world_add_proofs(struct world *world, enum rung rung, const s
 	char name[200];
 
 	snprintf(name, sizeof(name), "%s attaches", rung_name(rung));
-	world_add(world, name, rung_attaches, (struct place){world, rung, NULL});
+	world_add(world, name, rung_attaches, (struct place){world, rung, NULL, NULL});
 	if (!world_attaches(world, rung))
 		return;
 	for (size_t d = 0; d < world->dirs_n; d++)
@@ -284,24 +291,33 @@ static inline void world_add_proofs(struct world *world, enum rung rung, const s
 			    (rung == RUNG_KPROBE && !proofs[i].kprobe))
 				continue;
 			snprintf(name, sizeof(name), "%s %s %s", rung_name(rung),
-				 strcmp(world->dirs[d], world->scratch) ? world->dirs[d] : "TMPDIR",
-				 proofs[i].name);
+				 world_dir_name(world, d), proofs[i].name);
 			world_add(world, name, proofs[i].run,
-				  (struct place){world, rung, world->dirs[d]});
+				  (struct place){world, rung, world->dirs[d], NULL});
 		}
+}
+
+static inline void world_add_all_proofs(struct world *world, const struct proof *proofs, size_t n)
+{
+	for (enum rung rung = RUNG_AUTO + 1; rung < RUNG_OFF; rung++)
+		if (world->wanted[rung])
+			world_add_proofs(world, rung, proofs, n);
+}
+
+/* Runs what was added: the exit status. */
+static inline int world_finish(struct world *world, const char *group)
+{
+	int r = _cmocka_run_group_tests(group, world->tests, world->tests_n, NULL, NULL);
+
+	world_done(world);
+	return r != 0;
 }
 
 static inline int world_run(struct world *world, const char *group, const struct proof *proofs,
 			    size_t n)
 {
-	int r;
-
-	for (enum rung rung = RUNG_AUTO + 1; rung < RUNG_OFF; rung++)
-		if (world->wanted[rung])
-			world_add_proofs(world, rung, proofs, n);
-	r = _cmocka_run_group_tests(group, world->tests, world->tests_n, NULL, NULL);
-	world_done(world);
-	return r != 0;
+	world_add_all_proofs(world, proofs, n);
+	return world_finish(world, group);
 }
 
 #endif

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The maps belong to no program: they are made first, and each set of programs (write_hooks.c) is
+ * loaded with these in place of its own. So several sets count into the same slots, and a set may
+ * be attached at any time.
+ *
+ * Slots that were never used are handed out by a number that only grows, those given back by a
+ * queue in the kernel, which programs take from as well.
+ *
+ * Locked memory (RLIMIT_MEMLOCK) counts for maps on kernels before 5.11; libbpf raises the limit
+ * there by itself.
+ *
+ * Rejected: a free list in this process (the programs enrol files by themselves, also while no
+ * process is there), an LRU map (the kernel would evict a file that is still watched).
+ */
+#include "heat/write_maps.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "heat/write_pins.h"
+#include "write_count.skel.h"
+
+const char *const write_map_names[WRITE_MAPS] = {"watch",  "slots", "dirs",
+						 "unused", "meta",  "records"};
+
+static size_t mapped_len(size_t len)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (len + page - 1) / page * page;
+}
+
+static int map_shared(int fd, size_t len, void *ret)
+{
+	void *p = mmap(NULL, mapped_len(len), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	memcpy(ret, &p, sizeof(p));
+	return 0;
+}
+
+static int maps_share(struct write_maps *maps)
+{
+	int r = map_shared(maps->fds[WRITE_MAP_META], sizeof(*maps->meta), &maps->meta);
+
+	if (r < 0)
+		return r;
+	return map_shared(maps->fds[WRITE_MAP_SLOTS], maps->slots_n * sizeof(*maps->slots),
+			  &maps->slots);
+}
+
+/* The skeleton is only there to make them, without any of its programs. */
+static int maps_make(struct write_maps *maps)
+{
+	struct write_count_bpf *skel = write_count_bpf__open();
+	int r = skel ? 0 : -errno;
+
+	for (int i = 0; i < WRITE_MAPS && r == 0; i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(skel->obj, write_map_names[i]);
+
+		if (i != WRITE_MAP_META && i != WRITE_MAP_RECORDS)
+			r = bpf_map__set_max_entries(map, maps->slots_n);
+	}
+	if (r == 0)
+		r = write_count_bpf__load(skel);
+	for (int i = 0; i < WRITE_MAPS && r == 0; i++) {
+		int fd = bpf_object__find_map_fd_by_name(skel->obj, write_map_names[i]);
+
+		maps->fds[i] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (maps->fds[i] < 0)
+			r = -errno;
+	}
+	write_count_bpf__destroy(skel);
+	return r;
+}
+
+static bool is_ours(int fd, uint32_t slots_n)
+{
+	struct bpf_map_info info = {};
+	uint32_t len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
+	       info.value_size == sizeof(struct write_slot) && info.max_entries == slots_n;
+}
+
+/* 0, -ENOENT: nothing is pinned, -EINVAL: something that cannot be used. */
+static int maps_adopt(struct write_maps *maps, struct write_pins *pins)
+{
+	int r;
+
+	for (int i = 0; i < WRITE_MAPS; i++) {
+		maps->fds[i] = write_pins_get(pins, "map", write_map_names[i], 0);
+		if (maps->fds[i] < 0)
+			return i ? -EINVAL : maps->fds[i];
+	}
+	if (!is_ours(maps->fds[WRITE_MAP_SLOTS], maps->slots_n))
+		return -EINVAL;
+	r = maps_share(maps);
+	if (r < 0)
+		return r;
+	if (maps->meta->layout != WRITE_COUNT_LAYOUT || maps->meta->slots_n != maps->slots_n)
+		return -EINVAL;
+	maps->adopted = true;
+	return 0;
+}
+
+static int maps_pin(struct write_maps *maps, struct write_pins *pins)
+{
+	int r = 0;
+
+	for (int i = 0; i < WRITE_MAPS && r == 0; i++)
+		r = write_pins_put(pins, maps->fds[i], "map", write_map_names[i], 0);
+	return r;
+}
+
+static void maps_none(struct write_maps *maps, uint32_t slots_n)
+{
+	*maps = (struct write_maps){.slots_n = slots_n};
+	for (int i = 0; i < WRITE_MAPS; i++)
+		maps->fds[i] = -1;
+}
+
+int write_maps_open(struct write_maps *maps, uint32_t slots_n, struct write_pins *pins)
+{
+	int r = -ENOENT;
+
+	maps_none(maps, slots_n);
+	if (pins)
+		r = maps_adopt(maps, pins);
+	if (r == 0)
+		return 0;
+	write_maps_close(maps);
+	maps_none(maps, slots_n);
+	if (pins && r != -ENOENT) {
+		log_warn(0, "bpf.pin %s: what is pinned there has another layout or size, replaced",
+			 write_pins_dir(pins));
+		write_pins_clear(pins);
+	}
+	r = maps_make(maps);
+	if (r == 0)
+		r = maps_share(maps);
+	if (r == 0) {
+		maps->meta->slots_n = slots_n;
+		maps->meta->layout = WRITE_COUNT_LAYOUT;
+		if (pins)
+			r = maps_pin(maps, pins);
+	}
+	if (r < 0)
+		write_maps_close(maps);
+	return r;
+}
+
+void write_maps_close(struct write_maps *maps)
+{
+	if (maps->slots)
+		munmap(maps->slots, mapped_len(maps->slots_n * sizeof(*maps->slots)));
+	if (maps->meta)
+		munmap(maps->meta, mapped_len(sizeof(*maps->meta)));
+	maps->slots = NULL;
+	maps->meta = NULL;
+	for (int i = 0; i < WRITE_MAPS; i++)
+		close_fd(&maps->fds[i]);
+}
+
+int write_maps_watch(struct write_maps *maps, const struct write_key *key, uint32_t slot)
+{
+	if (bpf_map_update_elem(maps->fds[WRITE_MAP_WATCH], key, &slot, BPF_NOEXIST) == 0)
+		return 0;
+	return errno == E2BIG ? -ENOSPC : -errno;
+}
+
+int write_maps_find(const struct write_maps *maps, const struct write_key *key, uint32_t *ret_slot)
+{
+	uint32_t slot;
+
+	if (bpf_map_lookup_elem(maps->fds[WRITE_MAP_WATCH], key, &slot) < 0)
+		return -errno;
+	if (slot >= maps->slots_n)
+		return -ENOENT;
+	*ret_slot = slot;
+	return 0;
+}
+
+void write_maps_unwatch(struct write_maps *maps, const struct write_key *key)
+{
+	bpf_map_delete_elem(maps->fds[WRITE_MAP_WATCH], key);
+}
+
+int write_maps_watch_dir(struct write_maps *maps, const struct write_key *key)
+{
+	uint32_t one = 1;
+
+	return bpf_map_update_elem(maps->fds[WRITE_MAP_DIRS], key, &one, BPF_ANY) < 0 ? -errno : 0;
+}
+
+void write_maps_unwatch_dir(struct write_maps *maps, const struct write_key *key)
+{
+	bpf_map_delete_elem(maps->fds[WRITE_MAP_DIRS], key);
+}
+
+bool write_maps_take(struct write_maps *maps, uint32_t *ret_slot)
+{
+	struct write_meta *meta = maps->meta;
+	uint32_t slot;
+
+	if (bpf_map_lookup_and_delete_elem(maps->fds[WRITE_MAP_UNUSED], NULL, &slot) == 0 &&
+	    slot < maps->slots_n) {
+		*ret_slot = slot;
+		return true;
+	}
+	if (__atomic_load_n(&meta->fresh, __ATOMIC_RELAXED) >= maps->slots_n)
+		return false;
+	*ret_slot = __atomic_fetch_add(&meta->fresh, 1, __ATOMIC_RELAXED);
+	return *ret_slot < maps->slots_n;
+}
+
+void write_maps_give(struct write_maps *maps, uint32_t slot)
+{
+	memset(&maps->slots[slot], 0, sizeof(*maps->slots));
+	bpf_map_update_elem(maps->fds[WRITE_MAP_UNUSED], NULL, &slot, BPF_ANY);
+}
