@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from lib import account, conmon, fast, judge, proc, tap, tool, tree  # noqa: E402
 from lib.collector import Collector  # noqa: E402
 
-suite = tap.Suite("rotation_conmon", timeout=tool.scaled(600, 200))
+suite = tap.Suite("rotation_conmon", timeout=tool.scaled(1800, 300))
 BOTH = ("auto", "off")
 MISSED = ("vanished", "rotated_away")
 SECONDS = tool.scaled(30, 2)
@@ -38,7 +38,7 @@ def replaced(t, writers, size_max, reader_args=()):
     """writers: {id: arguments of writer.c}. Everything is delivered; on a machine so busy that a file came and went
     before the collector had its turn, that file is missing as a whole and counted."""
     needs_conmon(t)
-    root, running = t.mkdir("pods"), {}
+    root, running = t.mkdir("pods-" + next(iter(writers))), {}
     reader = fast.Reader(t, *reader_args)
     with Collector(t, "-r", root, "--state", "none", out=reader.stdin) as c:
         fast.ready(c, root)
@@ -79,11 +79,18 @@ def full_load(t):
     replaced(t, {"c0.0": (100000 * SECONDS, "-L", "500:40000")}, 2_000_000)
 
 
-@suite.case(bpf=BOTH, timeout=20 * SECONDS)
+@suite.case(bpf=BOTH, timeout=20 * SECONDS + 60)
 def while_the_reader_stalls(t):
-    """Nobody reads for seconds while the file is replaced: all of them are held, and delivered afterwards."""
-    counted = replaced(t, {"c0.0": (5000 * SECONDS, "-r", 5000, "-L", "200:40000")}, 500_000, ("-p", str(SECONDS + 1)))
-    t.equal(counted, 0, "files counted")
+    """Nobody reads for seconds while the file is replaced: all of them are held, and delivered afterwards.
+
+    If some came and went before the collector had its turn, all is done again with a writer half as fast.
+    """
+    for n in range(4):
+        counted = replaced(t, {f"c{n}.0": (5000 * SECONDS, "-r", 5000 >> n, "-L", "200:40000")}, 500_000,
+                           ("-p", str((SECONDS << n) + 1)))
+        if not counted:
+            return
+    t.fail(f"{counted} files counted, although one lives for a second")
 
 
 @suite.case(bpf=BOTH, timeout=20 * SECONDS + 20)
