@@ -15,6 +15,7 @@ static const struct checkpoint_entry plain = {
 	.btime_ns = INT64_C(1795237001000000000),
 	.offset = 4096,
 	.size = 8192,
+	.consumed = 9000,
 	.head_len = 1024,
 	.head_sum = 0x0a1b2c3d,
 	.mark_len = 128,
@@ -70,6 +71,7 @@ static void assert_same(const struct checkpoint_entry *a, const struct checkpoin
 {
 	assert_true(a->dev == b->dev && a->ino == b->ino && a->btime_ns == b->btime_ns);
 	assert_true(a->offset == b->offset && a->size == b->size && a->flags == b->flags);
+	assert_true(a->consumed == b->consumed);
 	assert_true(a->head_len == b->head_len && a->head_sum == b->head_sum);
 	assert_true(a->mark_len == b->mark_len && a->mark_sum == b->mark_sum);
 	assert_string_equal(a->path, b->path);
@@ -95,28 +97,31 @@ static void assert_round_trip(const struct checkpoint_entry *entries, size_t n)
 	buf_done(&again);
 }
 
+#define COLUMNS                                                                           \
+	"# dev ino born offset size consumed head mark flags path, account written read " \
+	"delivered uncounted records lost path\n"
+
 static void text_is_as_the_header_shows_it(void **state)
 {
 	static const char want[] =
-		"hotdrain checkpoint 1 1795237679.123456789\n"
-		"# dev ino born offset size head mark flags path\n"
-		"8:1 1311 1795237001.000000000 4096 8192 1024:0a1b2c3d 128:99887766 - "
+		"hotdrain checkpoint 2 1795237679.123456789\n" COLUMNS
+		"8:1 1311 1795237001.000000000 4096 8192 9000 1024:0a1b2c3d 128:99887766 - "
 		"/var/log/pods/a%20b/0.log\n"
-		"8:1 1312 0.000000000 300 300 300:deadbeef 0:00000000 dzs /c/0.log.1.gz\n";
+		"8:1 1312 0.000000000 300 300 300 300:deadbeef 0:00000000 dzs /c/0.log.1.gz\n";
 	struct checkpoint_entry e[2] = {plain, plain};
 	struct buf out = {0};
 	char end[64];
 
 	e[1].ino = 1312;
 	e[1].btime_ns = 0;
-	e[1].offset = e[1].size = e[1].head_len = 300;
+	e[1].offset = e[1].size = e[1].consumed = e[1].head_len = 300;
 	e[1].head_sum = 0xdeadbeef;
 	e[1].mark_len = e[1].mark_sum = 0;
 	e[1].flags = CHECKPOINT_DONE | CHECKPOINT_GZ | CHECKPOINT_SKIP;
 	e[1].path = (char *)"/c/0.log.1.gz";
 	assert_int_equal(buf_add(&out, "what was there before", 21), 0);
 	text_of(&out, e, 2);
-	snprintf(end, sizeof(end), "end 2 %08x\n", checkpoint_sum(want, strlen(want)));
+	snprintf(end, sizeof(end), "end 2 0 %08x\n", checkpoint_sum(want, strlen(want)));
 	assert_int_equal(out.len, strlen(want) + strlen(end));
 	assert_memory_equal(out.data, want, strlen(want));
 	assert_memory_equal(out.data + strlen(want), end, strlen(end));
@@ -167,12 +172,12 @@ static void extreme_numbers_come_back(void **state)
 
 	e[0].dev = makedev(UINT32_MAX, UINT32_MAX);
 	e[0].ino = UINT64_MAX;
-	e[0].offset = e[0].size = INT64_MAX;
+	e[0].offset = e[0].size = e[0].consumed = INT64_MAX;
 	e[0].head_sum = e[0].mark_sum = UINT32_MAX;
 	e[1].btime_ns = INT64_MAX;
 	e[2].btime_ns = INT64_MIN;
 	e[3].btime_ns = -1;
-	e[4].dev = e[4].ino = e[4].offset = e[4].size = 0;
+	e[4].dev = e[4].ino = e[4].offset = e[4].size = e[4].consumed = 0;
 	e[4].head_len = e[4].mark_len = e[4].head_sum = e[4].mark_sum = 0;
 	e[5].dev = makedev(259, 1048575);
 	assert_round_trip(e, ARRAY_SIZE(e));
@@ -246,7 +251,8 @@ static void every_missing_or_doubled_line_is_refused(void **state)
 }
 
 /* A right sum over something that is never written: reads head, then line, then the end. */
-#define HEAD "hotdrain checkpoint 1 1.000000000\n# c\n"
+#define HEAD   "hotdrain checkpoint 2 1.000000000\n# c\n"
+#define HEAD_1 "hotdrain checkpoint 1 1.000000000\n# c\n"
 
 static void assert_line_refused(const char *line, const char *reason)
 {
@@ -273,43 +279,51 @@ static void other_spellings_are_refused(void **state)
 		{"", "came the end of the line"},
 		{" ", "came a blank"},
 		{"# a comment", "dev as MAJOR:MINOR"},
-		{"8 1 0.000000000 0 0 0:00000000 0:00000000 - /a", "dev as MAJOR:MINOR"},
-		{"08:1 1 0.000000000 0 0 0:00000000 0:00000000 - /a", "came \"08:1\""},
-		{"8:4294967296 1 0.000000000 0 0 0:00000000 0:00000000 - /a", "dev as"},
-		{"8:1 +1 0.000000000 0 0 0:00000000 0:00000000 - /a", "ino, a number, came \"+1\""},
-		{"8:1  1 0.000000000 0 0 0:00000000 0:00000000 - /a", "ino, a number, came a bla"},
-		{"8:1\t1 0.000000000 0 0 0:00000000 0:00000000 - /a", "came \"?1\""},
-		{"8:1 18446744073709551616 0.000000000 0 0 0:00000000 0:00000000 - /a", "ino, "},
-		{"8:1 1 0 0 0 0:00000000 0:00000000 - /a", "born as"},
-		{"8:1 1 0.00000000 0 0 0:00000000 0:00000000 - /a", "born as"},
-		{"8:1 1 0.0000000000 0 0 0:00000000 0:00000000 - /a", "born as"},
-		{"8:1 1 -0.000000000 0 0 0:00000000 0:00000000 - /a", "born as"},
-		{"8:1 1 9223372036.854775808 0 0 0:00000000 0:00000000 - /a", "born as"},
-		{"8:1 1 -9223372036.854775809 0 0 0:00000000 0:00000000 - /a", "born as"},
-		{"8:1 1 0.000000000 9223372036854775808 0 0:00000000 0:00000000 - /a", "offset"},
-		{"8:1 1 0.000000000 0 9223372036854775808 0:00000000 0:00000000 - /a", "size"},
-		{"8:1 1 0.000000000 0 0 1025:00000000 0:00000000 - /a", "head as"},
-		{"8:1 1 0.000000000 0 0 0:0000000 0:00000000 - /a", "head as"},
-		{"8:1 1 0.000000000 0 0 0:0000000A 0:00000000 - /a", "head as"},
-		{"8:1 1 0.000000000 0 0 0:00000000 129:00000000 - /a", "mark as"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0 - /a", "mark as"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000  /a", "flags"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 zd /a", "flags"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 -d /a", "flags"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 x /a", "flags"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 -", "flags"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - ", "path"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - a/b", "path"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 -  /a", "path"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - /a b", "path"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - /a\r", "path"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - /a\x7f", "path"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - /%41", "path"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - /%0a", "path"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - /%00", "path"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - /%2", "path"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - /%", "path"},
-		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - /%%", "path"},
+		{"8 1 0.000000000 0 0 0 0:00000000 0:00000000 - /a", "dev as MAJOR:MINOR"},
+		{"08:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - /a", "came \"08:1\""},
+		{"8:4294967296 1 0.000000000 0 0 0 0:00000000 0:00000000 - /a", "dev as"},
+		{"8:1 +1 0.000000000 0 0 0 0:00000000 0:00000000 - /a",
+		 "ino, a number, came \"+1\""},
+		{"8:1  1 0.000000000 0 0 0 0:00000000 0:00000000 - /a",
+		 "ino, a number, came a bla"},
+		{"8:1\t1 0.000000000 0 0 0 0:00000000 0:00000000 - /a", "came \"?1\""},
+		{"8:1 18446744073709551616 0.000000000 0 0 0 0:00000000 0:00000000 - /a", "ino, "},
+		{"8:1 1 0 0 0 0 0:00000000 0:00000000 - /a", "born as"},
+		{"8:1 1 0.00000000 0 0 0 0:00000000 0:00000000 - /a", "born as"},
+		{"8:1 1 0.0000000000 0 0 0 0:00000000 0:00000000 - /a", "born as"},
+		{"8:1 1 -0.000000000 0 0 0 0:00000000 0:00000000 - /a", "born as"},
+		{"8:1 1 9223372036.854775808 0 0 0 0:00000000 0:00000000 - /a", "born as"},
+		{"8:1 1 -9223372036.854775809 0 0 0 0:00000000 0:00000000 - /a", "born as"},
+		{"8:1 1 0.000000000 9223372036854775808 0 0 0:00000000 0:00000000 - /a", "offset"},
+		{"8:1 1 0.000000000 0 9223372036854775808 0 0:00000000 0:00000000 - /a", "size"},
+		{"8:1 1 0.000000000 0 0 0:00000000 0:00000000 - /a",
+		 "consumed, a number not below the offset, came \":00000000\""},
+		{"8:1 1 0.000000000 5 5 4 0:00000000 0:00000000 - /a", "consumed, a number not "},
+		{"8:1 1 0.000000000 5 5 4 0:00000000 0:00000000 - /a", "came \"4\""},
+		{"8:1 1 0.000000000 0 0 9223372036854775808 0:00000000 0:00000000 - /a", "consu"},
+		{"8:1 1 0.000000000 0 0 00 0:00000000 0:00000000 - /a", "consumed"},
+		{"8:1 1 0.000000000 0 0 0 1025:00000000 0:00000000 - /a", "head as"},
+		{"8:1 1 0.000000000 0 0 0 0:0000000 0:00000000 - /a", "head as"},
+		{"8:1 1 0.000000000 0 0 0 0:0000000A 0:00000000 - /a", "head as"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 129:00000000 - /a", "mark as"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0 - /a", "mark as"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000  /a", "flags"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 zd /a", "flags"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 -d /a", "flags"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 x /a", "flags"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 -", "flags"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - ", "path"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - a/b", "path"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 -  /a", "path"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - /a b", "path"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - /a\r", "path"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - /a\x7f", "path"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - /%41", "path"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - /%0a", "path"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - /%00", "path"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - /%2", "path"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - /%", "path"},
+		{"8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - /%%", "path"},
 		{"end", "dev as MAJOR:MINOR"},
 		{"END 1 00000000", "dev as MAJOR:MINOR"},
 	};
@@ -320,7 +334,7 @@ static void other_spellings_are_refused(void **state)
 
 static void too_long_a_path_is_refused(void **state)
 {
-	static const char before[] = "8:1 1 0.000000000 0 0 0:00000000 0:00000000 - /";
+	static const char before[] = "8:1 1 0.000000000 0 0 0 0:00000000 0:00000000 - /";
 	char *line = malloc(sizeof(before) + 3 * PATH_MAX), *at = line + sizeof(before) - 1;
 
 	strcpy(line, before);
@@ -357,16 +371,37 @@ static void text_around_the_lines_is_looked_at(void **state)
 		{"hotdrain checkpoint 1 1.000000000\n", -EBADMSG, "line 2: expected a comment"},
 		{"hotdrain checkpoint 1 1.000000000\nend 0 x\n", -EBADMSG, "line 2: expected a co"},
 		{"hotdrain checkpoint 1 1.000000000\n# c", -EBADMSG, "line 2: expected a whole"},
+		{"hotdrain checkpoint 3\n", -EPROTONOSUPPORT, "version 3, this program knows 2"},
+		{"hotdrain checkpoint 2 \n", -EBADMSG, "line 1: expected the time"},
+		{"hotdrain checkpoint 2 1.000000000\n# c", -EBADMSG, "line 2: expected a whole"},
+		{HEAD_1, -EBADMSG, "line 3: expected dev"},
+		{HEAD_1 "end \n", -EBADMSG,
+		 "line 3: expected \"end COUNT SUM\", whole, came the end of the"},
+		{HEAD_1 "end 0\n", -EBADMSG, "line 3: expected \"end COUNT SUM\""},
+		{HEAD_1 "end 00 00000000\n", -EBADMSG, "line 3: expected \"end COUNT SUM\""},
+		{HEAD_1 "end 0 0 00000000\n", -EBADMSG, "line 3: expected \"end COUNT SUM\""},
+		{HEAD_1 "end 1 00000000\n", -EBADMSG, "line 3: expected 1 files, came 0"},
+		{HEAD_1 "end 18446744073709551615 00000000\n", -EBADMSG,
+		 "expected 18446744073709551615 files, came 0"},
+		{HEAD_1 "end 0 00000000\n", -EBADMSG, "line 3: expected the sum 00000000, came "},
+		{HEAD_1 "end 0 00000000\r\n", -EBADMSG, "expected \"end COUNT SUM\", whole"},
+		{HEAD_1 "account 0 0 0 0 0 - -\n", -EBADMSG, "line 3: expected dev as"},
 		{HEAD, -EBADMSG, "line 3: expected dev"},
 		{HEAD "end \n", -EBADMSG,
-		 "line 3: expected \"end COUNT SUM\", came the end of the"},
-		{HEAD "end 0\n", -EBADMSG, "line 3: expected \"end COUNT SUM\""},
-		{HEAD "end 00 00000000\n", -EBADMSG, "line 3: expected \"end COUNT SUM\""},
-		{HEAD "end 1 00000000\n", -EBADMSG, "line 3: expected 1 files, came 0"},
-		{HEAD "end 18446744073709551615 00000000\n", -EBADMSG,
-		 "expected 18446744073709551615 files, came 0"},
-		{HEAD "end 0 00000000\n", -EBADMSG, "line 3: expected the sum 00000000, came "},
-		{HEAD "end 0 00000000\r\n", -EBADMSG, "line 3: expected \"end COUNT SUM\", whole"},
+		 "line 3: expected \"end FILES ACCOUNTS SUM\", whole, came the end of the"},
+		{HEAD "end 0 0\n", -EBADMSG, "expected \"end FILES ACCOUNTS SUM\""},
+		{HEAD "end 0 00000000\n", -EBADMSG, "expected \"end FILES ACCOUNTS SUM\""},
+		{HEAD "end 0 00 00000000\n", -EBADMSG, "expected \"end FILES ACCOUNTS SUM\""},
+		{HEAD "end 0 0 00000000 \n", -EBADMSG, "expected \"end FILES ACCOUNTS SUM\""},
+		{HEAD "end 0 0 00000000", -EBADMSG, "expected \"end FILES ACCOUNTS SUM\""},
+		{HEAD "end 1 0 00000000\n", -EBADMSG, "line 3: expected 1 files, came 0"},
+		{HEAD "end 0 1 00000000\n", -EBADMSG, "line 3: expected 1 accounts, came 0"},
+		{HEAD "account 0 0 0 0 0 - -\nend 0 0 00000000\n", -EBADMSG,
+		 "line 4: expected 0 accounts, came 1"},
+		{HEAD "end 0 0 00000000\n", -EBADMSG, "line 3: expected the sum 00000000, came "},
+		{HEAD "account 0 0 0 0 0 - -\n8:1 1 0.000000000", -EBADMSG,
+		 "line 4: expected \"account\", or the last line, \"end\", came \"8:1\""},
+		{HEAD "account 0 0 0 0 0 - -", -EBADMSG, "line 3: expected a whole line"},
 	};
 	struct checkpoint c;
 	char why[CHECKPOINT_WHY_MAX];
@@ -457,7 +492,7 @@ static void more_files_than_the_limit_are_refused(void **state)
 static void what_is_beyond_the_limits_is_not_written(void **state)
 {
 	char *longer = malloc(PATH_MAX + 1);
-	struct checkpoint_entry bad[9];
+	struct checkpoint_entry bad[10];
 	struct buf out = {0};
 	size_t len;
 
@@ -474,6 +509,7 @@ static void what_is_beyond_the_limits_is_not_written(void **state)
 	bad[6].mark_len = CHECKPOINT_MARK_MAX + 1;
 	bad[7].flags = 1 << 3;
 	bad[8].flags = UINT32_MAX;
+	bad[9].consumed = UINT64_C(1) + INT64_MAX;
 	assert_int_equal(checkpoint_begin(&out, 0), 0);
 	len = out.len;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
