@@ -32,6 +32,7 @@
 
 #include "write_slot.bpf.h"
 
+#define LOW_TRIES    4
 #define IOV_MAX      1024          /* UIO_MAXIOV */
 #define RW_COUNT_MAX 0x7ffff000ULL /* MAX_RW_COUNT: the kernel cuts longer requests to this */
 
@@ -97,6 +98,21 @@ static __always_inline void cut_begin(struct inode *inode, unsigned int valid, e
 		slot->parked = READ(reach == DIRECT, inode, i_size) + 1;
 }
 
+static __always_inline void cut_count(struct write_slot *slot, __u64 before, __u64 after)
+{
+	if (after < before)
+		for (int i = 0; i < LOW_TRIES; i++) { /* user space takes it away at any time */
+			__u64 low = *(volatile __u64 *)&slot->low;
+
+			if ((low && low <= after + 1) ||
+			    __sync_val_compare_and_swap(&slot->low, low, after + 1) == low)
+				break;
+		}
+	__sync_fetch_and_add(&slot->cuts, before - after);
+	if (after < before)
+		__sync_fetch_and_add(&slot->truncs, 1);
+}
+
 static __always_inline void cut_end(struct inode *inode, unsigned int valid, enum reach reach,
 				    int ret)
 {
@@ -106,13 +122,10 @@ static __always_inline void cut_end(struct inode *inode, unsigned int valid, enu
 	if (!slot || !slot->parked)
 		return;
 	before = slot->parked - 1;
-	slot->parked = 0;
 	after = READ(reach == DIRECT, inode, i_size);
-	if (ret != 0 || after == before)
-		return;
-	__sync_fetch_and_add(&slot->cuts, before - after);
-	if (after < before)
-		__sync_fetch_and_add(&slot->truncs, 1);
+	if (ret == 0 && after != before)
+		cut_count(slot, before, after);
+	__sync_fetch_and_and(&slot->parked, 0); /* last: what user space sees then is whole */
 }
 
 SEC("?fentry/notify_change")

@@ -27,7 +27,7 @@
 	2 /* of all that is in this file; pinned maps of another are replaced \
 	   */
 #define WRITE_COUNT_SLOTS_MAX 65536 /* 12 MiB of slots */
-#define WRITE_NAME_MAX        64
+#define WRITE_NAME_MAX        56
 #define WRITE_RECORDS_BYTES   65536
 
 enum write_rung {
@@ -76,6 +76,8 @@ struct write_slot {
 	__u64 collected;
 	__u64 threshold; /* 0: never */
 	__u64 acked;     /* delivered so far, for the next process that adopts pinned maps */
+	/* The smallest size that truncations left, plus 1, since user space last set it to 0. */
+	__u64 low;
 	char name[WRITE_NAME_MAX]; /* enrolled: the name it had then; cut, or empty if not known */
 } __attribute__((aligned(64)));
 

@@ -135,6 +135,7 @@ static void close_gz(struct collector *c, struct file *f, int64_t now_ns)
 	if (state != GZ_END) {
 		missing = MAX(missing, f->expected > had ? f->expected - had : 0);
 		tally_lose(&f->chain->tally, LOST_GZ_CORRUPT, missing);
+		f->consumed += missing;
 		chain_break_joins(f->chain, true);
 		log_warn(0, "%s: %s after %" PRIu64 " bytes of its content, the rest is lost",
 			 f->source->path, state == GZ_SHORT ? "cut short" : "corrupt", had);

@@ -9,6 +9,7 @@
 #include "collector_impl.h"
 #include "collector_state.h"
 #include "config.h"
+#include "drain/account.h"
 #include "drain/copy.h"
 #include "drain/join.h"
 #include "files/descriptors.h"
@@ -50,7 +51,7 @@ static void opened(void *ctx, struct file *f)
 	heat_look_size(f, now); /* after the counter, so that nothing falls between */
 	f->uncounted_bytes = (int64_t)(f->size - total.bytes);
 	f->seen_shrinks = total.shrinks;
-	f->consumed = f->offset;
+	account_begin(f, c->counts);
 	collector_resume_file(c, f);
 	c->active_ns = now;
 	c->found_new = true;
@@ -87,6 +88,7 @@ static void released(void *ctx, struct file *f)
 	list_del(&f->in_hot);
 	if (f->wd >= 0)
 		watch_del(c->watch, f->wd);
+	account_update(f, c->counts);
 	if (f->slot >= 0)
 		write_count_del(c->counts, f->slot);
 	f->slot = -1;
@@ -123,10 +125,10 @@ void collector_lose(struct collector *c, const char *key, size_t len, enum lost_
 	struct tally t = {0};
 
 	if (chain) {
-		tally_lose(&chain->tally, why, bytes);
+		tally_lose_unseen(&chain->tally, why, bytes);
 		return;
 	}
-	tally_lose(&t, why, bytes);
+	tally_lose_unseen(&t, why, bytes);
 	tally_add(&c->ended, &t);
 	collector_remember(c, key, len, &t);
 }
@@ -252,6 +254,8 @@ bool collector_settle_copy(struct collector *c, struct file *f, int64_t now_ns)
 	verdict = copy_judge(f);
 	if (verdict == COPY_WAIT && now_ns - MAX(f->changed_ns, f->displaced_ns) < COPY_WAIT_NS)
 		return false;
+	if (verdict == COPY_RESUME)
+		account_begin(f, c->counts);
 	files_settle_copy(c->files, f, verdict == COPY_RESUME);
 	return true;
 }

@@ -19,6 +19,8 @@
 
 void tally_add(struct tally *to, const struct tally *from)
 {
+	to->written_bytes += from->written_bytes;
+	to->uncounted_bytes += from->uncounted_bytes;
 	to->read_bytes += from->read_bytes;
 	to->delivered_bytes += from->delivered_bytes;
 	to->records += from->records;

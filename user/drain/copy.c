@@ -52,6 +52,10 @@ static void find_again(const struct file *f)
 		return;
 	lost->bytes -= found;
 	cut->lost_bytes -= found;
+	if (f->chain->live) { /* of which it was lost */
+		f->chain->live->consumed -= found;
+		f->chain->live->besides += found;
+	}
 	if (!cut->lost_bytes) {
 		lost->events--;
 		for (size_t i = 0; i < ARRAY_SIZE(f->chain->joins); i++)
@@ -72,7 +76,6 @@ static bool resumes_at_cut(struct file *f)
 		f->size = (uint64_t)st.st_size;
 		file_skip_to_end(f); /* read beyond what was copied */
 		f->sync_line = false;
-		f->consumed = f->offset;
 		return true;
 	}
 	if (!holds(f, cut->offset - cut->mark_len, cut->mark, cut->mark_len))
@@ -80,7 +83,6 @@ static bool resumes_at_cut(struct file *f)
 	f->offset = f->acked = cut->offset;
 	f->mark_len = cut->mark_len;
 	memcpy(f->mark, cut->mark, cut->mark_len);
-	f->consumed = f->offset;
 	find_again(f);
 	return true;
 }

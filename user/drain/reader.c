@@ -233,6 +233,8 @@ static int read_long_line(const struct reader *r, struct file *f, char *data, si
 
 		if (n <= 0)
 			return (int)n;
+		if (truncation_counted(f, r->counts))
+			return -EAGAIN;
 		*ret_last_newline = memrchr(data + *got, '\n', (size_t)n);
 		*got += (size_t)n;
 		if (*ret_last_newline)
@@ -245,9 +247,8 @@ static int start_over(const struct reader *r, struct file *f, enum read_outcome 
 {
 	int rc = truncation_take(f, r->counts);
 
-	if (rc == 0)
-		*ret_outcome = READ_TRUNCATED;
-	return rc;
+	*ret_outcome = rc == 0 ? READ_TRUNCATED : READ_END;
+	return rc == -EAGAIN ? 0 : rc;
 }
 
 static void at_end(struct file *f, size_t torn, enum read_outcome *ret_outcome)
@@ -296,10 +297,13 @@ static int skip_hole(struct file *f, struct batch *b, char *scratch, size_t room
 		nuls++;
 	f->hole = nuls == (size_t)n;
 	f->mark_len = 0;
-	f->chain->tally.hole_bytes += at + nuls - f->offset;
 	*ret_bytes = (size_t)(at + nuls - f->offset);
 	advance(f, b, *ret_bytes);
+	f->chain->tally.hole_bytes += *ret_bytes;
+	f->chain->tally.read_bytes -= *ret_bytes;
+	s->read_bytes -= *ret_bytes;
 	f->consumed -= *ret_bytes;
+	f->besides += *ret_bytes;
 	read_mark_again(f);
 	return 0;
 }
@@ -333,7 +337,7 @@ static int take(const struct reader *r, struct file *f, struct batch *b, char *d
 	if (!newline && !at_eof) {
 		rc = read_long_line(r, f, data, &got, &newline);
 		if (rc < 0)
-			return rc;
+			return rc == -EAGAIN ? start_over(r, f, ret_outcome) : rc;
 	}
 	if (!newline && got < physical_max(r)) {
 		at_end(f, got, ret_outcome);
@@ -388,7 +392,7 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 	*ret_outcome = READ_FULL;
 	if (room < READ_MIN || batch_full(b))
 		return 0;
-	if (truncation_before_read(f, r->counts))
+	if (truncation_counted(f, r->counts) || truncation_before_read(f, r->counts))
 		return start_over(r, f, ret_outcome);
 	*ret_outcome = READ_END;
 	want = grant < READ_MIN ? READ_MIN : MIN(grant, room);
@@ -402,6 +406,8 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 	n = reader_pread(f, base, f->mark_len + want, f->offset - f->mark_len);
 	if (n < 0)
 		return (int)n;
+	if (truncation_counted(f, r->counts)) /* under the read, perhaps */
+		return start_over(r, f, ret_outcome);
 	while ((size_t)n < f->mark_len) { /* a short read, or shorter by now */
 		ssize_t more = reader_pread(f, base + n, f->mark_len - (size_t)n,
 					    f->offset - f->mark_len + (size_t)n);

@@ -4,13 +4,15 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/sys.h"
 #include "drain/copy.h"
 #include "drain/join.h"
 #include "files/file.h"
 #include "heat/write_count.h"
 
-#define TRIES 100
+#define TRIES     100
+#define UNSURE_NS NS_PER_SEC
 
 static bool has_counter(const struct file *f, const struct write_count *counts)
 {
@@ -74,39 +76,97 @@ static int bytes_cut_off(struct file *f, const struct write_count *counts, uint6
 	}
 	if (f->copied) {
 		f->consumed += *ret_cut;
+		f->base += *ret_cut;
 		*ret_cut = 0;
 	}
 	f->copied = false;
 	return 0;
 }
 
-int truncation_take(struct file *f, const struct write_count *counts)
+/* Reading goes on at offset, up to which f is as it was read. */
+static void go_to(struct file *f, uint64_t offset, uint64_t lost)
 {
 	struct chain *c = f->chain;
-	uint64_t size = 0, cut = 0;
-	int rc = bytes_cut_off(f, counts, &size, &cut);
 
-	if (rc < 0)
-		return rc;
-	copy_note_truncation(f, cut);
-	if (cut)
-		tally_lose(&c->tally, LOST_TRUNCATED, cut);
-	f->consumed += cut;
+	copy_note_truncation(f, lost);
+	if (lost)
+		tally_lose(&c->tally, LOST_TRUNCATED, lost);
 	for (size_t i = 0; i < ARRAY_SIZE(c->joins); i++) {
 		struct join *j = &c->joins[i];
 
-		j->broken = j->broken || cut;
-		if (j->file == f)
+		j->broken = j->broken || lost;
+		if (j->file == f && j->start >= offset)
 			j->start = 0; /* nothing of it is in the file any more */
 		f->open[i] = 0;
 	}
 	f->epoch++;
-	f->offset = f->acked = f->replay = f->torn = f->mark_len = f->sure = 0;
+	f->offset = f->acked = offset;
+	f->replay = f->torn = f->mark_len = f->sure = 0;
 	f->skip_line = f->sync_line = false;
 	f->hole = true; /* perhaps */
-	f->size = size;
+	f->probe = true;
 	c->tally.truncations++;
+}
+
+/* Its positions say all: below the shortest it was meanwhile the file is as it was read. */
+static int take_counted(struct file *f, const struct write_count *counts)
+{
+	struct write_cut cut;
+	uint64_t offset = 0, position;
+	int64_t lost;
+	struct stat st;
+
+	if (!write_count_cut(counts, f->slot, &cut))
+		return -EAGAIN;
+	if (sys.fstat(f->fd, &st) < 0)
+		return -errno;
+	if (cut.truncs != f->seen_truncs) /* else rewritten: from the beginning */
+		offset = MIN(f->offset, cut.low);
+	position = cut.cuts + offset;
+	lost = (int64_t)(position - f->besides - f->consumed);
+	if (cut.truncs == f->seen_truncs || lost < 0 || f->copied)
+		lost = 0;
+	f->copied = false;
+	f->consumed += (uint64_t)lost;
+	f->besides = position - f->consumed;
+	f->seen_truncs = cut.truncs;
+	go_to(f, offset, (uint64_t)lost);
+	f->size = (uint64_t)st.st_size;
 	return 0;
+}
+
+int truncation_take(struct file *f, const struct write_count *counts)
+{
+	uint64_t size = 0, cut = 0;
+	int rc;
+
+	if (has_counter(f, counts) && f->positions) {
+		rc = take_counted(f, counts);
+		if (rc != -EAGAIN)
+			return rc;
+		if (!f->unsure_ns)
+			f->unsure_ns = clock_now_ns();
+		if (clock_now_ns() - f->unsure_ns < UNSURE_NS)
+			return rc;
+		f->positions = false; /* the end of a truncation was left out */
+	}
+	rc = bytes_cut_off(f, counts, &size, &cut);
+	if (rc < 0)
+		return rc;
+	f->consumed += cut;
+	go_to(f, 0, cut);
+	f->size = size;
+	return 0;
+}
+
+bool truncation_counted(const struct file *f, const struct write_count *counts)
+{
+	struct write_total total;
+
+	if (!has_counter(f, counts) || !f->positions)
+		return false;
+	write_count_read(counts, f->slot, &total);
+	return total.truncs != f->seen_truncs;
 }
 
 /* With nothing read there is no mark to tell of a truncation. */
@@ -115,7 +175,7 @@ bool truncation_before_read(const struct file *f, const struct write_count *coun
 	struct write_total total;
 	struct stat st;
 
-	if (f->offset || f->compressed)
+	if (f->offset || f->compressed || f->positions)
 		return false;
 	if (!has_counter(f, counts))
 		return sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < f->sure;

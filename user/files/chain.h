@@ -36,6 +36,9 @@ struct lost {
 /* What became of the bytes of a container's log (of its files, headers included); only growing, but
  * for what was called lost and is found in a copy. */
 struct tally {
+	/* written: what was lost unseen included; uncounted: read or readable, and not written as
+	 * far as the kernel saw. */
+	uint64_t written_bytes, uncounted_bytes;
 	uint64_t read_bytes, delivered_bytes, records, malformed_lines, truncations;
 	uint64_t skipped_bytes; /* beyond the line limit */
 	uint64_t hole_bytes;    /* NULs that nobody wrote */
@@ -46,6 +49,13 @@ static inline void tally_lose(struct tally *t, enum lost_reason why, uint64_t by
 {
 	t->lost[why].bytes += bytes;
 	t->lost[why].events++;
+}
+
+/* Of a file that was never opened: nothing else says that this was written. */
+static inline void tally_lose_unseen(struct tally *t, enum lost_reason why, uint64_t bytes)
+{
+	tally_lose(t, why, bytes);
+	t->written_bytes += bytes;
 }
 
 static inline bool tally_lost(const struct tally *t)

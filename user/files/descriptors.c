@@ -136,8 +136,11 @@ void files_seek(struct files *fs, struct file *f, int64_t now_ns)
 void files_lose(struct files *fs, struct file *f)
 {
 	if (file_dirty(f) || f->torn) {
-		tally_lose(&f->chain->tally, LOST_ROTATED_AWAY,
-			   f->size > f->offset ? f->size - f->offset : 0);
+		uint64_t unread = f->size > f->offset ? f->size - f->offset : 0;
+
+		tally_lose(&f->chain->tally, LOST_ROTATED_AWAY, unread);
+		f->consumed += unread;
+		f->offset += unread;
 		chain_break_joins(f->chain, true);
 	}
 	files_release(fs, f);

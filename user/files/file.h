@@ -66,6 +66,14 @@ struct file {
 	uint64_t expected; /* its size as an earlier run knew it, 0: unknown */
 	uint64_t sure;     /* its size when a read last showed that it was not rewritten */
 	uint64_t consumed; /* bytes read or lost over all epochs */
+	/* drain/account.h */
+	uint64_t
+		besides; /* bytes at its positions that are not its own: holes, what a copy holds */
+	uint64_t base;   /* consumed when its account began */
+	uint64_t accounted, accounted_uncounted; /* what the chain's tally has of it */
+	bool positions;                          /* its truncations are counted */
+	uint64_t seen_truncs;                    /* of them, noticed */
+	int64_t unsure_ns; /* truncated, and not yet known by how much, since; 0: it is */
 	uint64_t torn; /* bytes behind offset without a newline, the rest of the line is awaited */
 	bool skip_line,
 		sync_line; /* up to the next newline: rest of a cut line; begun inside a line */

@@ -35,6 +35,7 @@
 #include "heat/write_rung.h"
 
 #define SLOT_REST_NS NS_PER_SEC
+#define CUT_TRIES    1000
 
 enum slot_state { SLOT_FREE, SLOT_ENROLLED, SLOT_HELD, SLOT_RESTING };
 
@@ -399,6 +400,45 @@ bool write_count_positions(const struct write_count *wc, int slot)
 {
 	assert(slot_held(wc, slot));
 	return write_rung_positions(wc->hooks, wc->users[slot].fs);
+}
+
+/* What was taken is put back, unless a truncation has gone lower meanwhile. */
+static void low_back(struct write_slot *s, uint64_t least)
+{
+	uint64_t low = __atomic_load_n(&s->low, __ATOMIC_SEQ_CST);
+
+	while (least != UINT64_MAX && (!low || low > least + 1) &&
+	       !__atomic_compare_exchange_n(&s->low, &low, least + 1, false, __ATOMIC_SEQ_CST,
+					    __ATOMIC_SEQ_CST))
+		;
+}
+
+/* Truncations of a file exclude each other, and parked is set from the beginning of one to its end:
+ * when it was not before and after, and truncs is the same, none was under way. */
+bool write_count_cut(const struct write_count *wc, int slot, struct write_cut *ret_cut)
+{
+	struct write_slot *s;
+	uint64_t truncs, low, least = UINT64_MAX;
+
+	assert(slot_held(wc, slot));
+	s = &wc->maps.slots[slot];
+	for (int i = 0; i < CUT_TRIES; i++) {
+		truncs = __atomic_load_n(&s->truncs, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&s->parked, __ATOMIC_SEQ_CST))
+			continue;
+		low = __atomic_exchange_n(&s->low, 0, __ATOMIC_SEQ_CST);
+		if (low)
+			least = MIN(least, low - 1);
+		ret_cut->cuts = __atomic_load_n(&s->cuts, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&s->parked, __ATOMIC_SEQ_CST) ||
+		    __atomic_load_n(&s->truncs, __ATOMIC_SEQ_CST) != truncs)
+			continue;
+		ret_cut->truncs = truncs;
+		ret_cut->low = least;
+		return true;
+	}
+	low_back(s, least);
+	return false;
 }
 
 bool write_count_arm(struct write_count *wc, int slot, uint64_t collected, uint64_t threshold)

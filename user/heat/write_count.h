@@ -92,6 +92,14 @@ void write_count_del(struct write_count *wc, int slot);
 void write_count_read(const struct write_count *wc, int slot, struct write_total *ret_total);
 /* Are its truncations counted? Then cuts + size is exactly what was written to its end. */
 bool write_count_positions(const struct write_count *wc, int slot);
+/* What truncations did since the last call of this. */
+struct write_cut {
+	uint64_t cuts, truncs; /* as in write_total, and of one moment */
+	uint64_t low; /* the shortest that the file was meanwhile; UINT64_MAX: it was not cut */
+};
+
+/* False while a truncation is under way. Only where write_count_positions. */
+bool write_count_cut(const struct write_count *wc, int slot, struct write_cut *ret_cut);
 /* One record when the file has grown threshold bytes beyond collected (of cuts + size), 0: none
  * any more. Look at the counters after arming. False: this rung wakes nobody. */
 bool write_count_arm(struct write_count *wc, int slot, uint64_t collected, uint64_t threshold);

@@ -12,10 +12,12 @@
 #define truncation_take        fake_take
 #define truncation_before_read fake_before_read
 #define truncation_calibrate   fake_calibrate
+#define truncation_counted     fake_counted
 #include "drain/truncation.c"
 #undef truncation_take
 #undef truncation_before_read
 #undef truncation_calibrate
+#undef truncation_counted
 
 /* One answer per look, the last one again and again. */
 static struct {

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "drain/account.h"
+
+#include "base/sys.h"
+#include "files/file.h"
+#include "heat/write_count.h"
+
+#define TRIES 100
+
+static bool has_positions(const struct file *f, const struct write_count *counts)
+{
+	return counts && f->slot >= 0 && f->positions;
+}
+
+/* Takes out of the chain's tally what this file added. */
+static void forget(struct file *f)
+{
+	f->chain->tally.written_bytes -= f->accounted;
+	f->chain->tally.uncounted_bytes -= f->accounted_uncounted;
+	f->accounted = f->accounted_uncounted = 0;
+}
+
+void account_begin(struct file *f, const struct write_count *counts)
+{
+	struct write_total total = {0};
+
+	forget(f);
+	f->positions = counts && f->slot >= 0 && write_count_positions(counts, f->slot);
+	if (f->positions)
+		write_count_read(counts, f->slot, &total);
+	/* Cut off before the file was opened, when it had enrolled itself: noticed with truncs. */
+	f->consumed = f->base = f->offset;
+	f->besides = 0;
+	f->seen_truncs = 0;
+	if (total.truncs && f->offset) { /* what is skipped, or was read by an earlier process */
+		f->besides = total.cuts;
+		f->seen_truncs = total.truncs;
+	}
+}
+
+/* The file's size and the cuts before it, of one moment. */
+static bool position_now(struct file *f, const struct write_count *counts, uint64_t *ret_cuts,
+			 uint64_t *ret_truncs)
+{
+	struct write_total before, after;
+	struct stat st;
+
+	for (int i = 0; i < TRIES; i++) {
+		write_count_read(counts, f->slot, &before);
+		if (f->fd < 0)
+			f->size = before.calls ? before.size : f->size;
+		else if (sys.fstat(f->fd, &st) == 0)
+			f->size = (uint64_t)st.st_size;
+		write_count_read(counts, f->slot, &after);
+		*ret_cuts = after.cuts;
+		*ret_truncs = after.truncs;
+		if (after.cuts == before.cuts)
+			return true;
+	}
+	return false;
+}
+
+bool account_update(struct file *f, const struct write_count *counts)
+{
+	uint64_t cuts = 0, truncs = 0, seen, written, uncounted = 0;
+	bool settled = true;
+
+	if (has_positions(f, counts))
+		settled = position_now(f, counts, &cuts, &truncs) && truncs == f->seen_truncs;
+	seen = f->consumed + (f->size > f->offset ? f->size - f->offset : 0);
+	written = seen;
+	if (has_positions(f, counts)) {
+		written = cuts + f->size - f->besides;
+		if (settled && (int64_t)(seen - written) > 0)
+			uncounted = seen - written;
+	}
+	written -= f->base;
+	f->chain->tally.written_bytes += written - f->accounted;
+	f->chain->tally.uncounted_bytes += uncounted - f->accounted_uncounted;
+	f->accounted = written;
+	f->accounted_uncounted = uncounted;
+	return settled;
+}

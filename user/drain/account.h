@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How much was written to a file, by the kernel's positions where they are counted (written = cuts
+ * + size), and how far that agrees with what was read and lost of it.
+ *
+ *   consumed + besides == cuts + offset      at every offset, truncations that were noticed
+ * included
+ *
+ * consumed: read or lost; besides: holes and what a copy holds, which nobody wrote here.
+ */
+#ifndef DRAIN_ACCOUNT_H
+#define DRAIN_ACCOUNT_H
+
+#include <stdbool.h>
+
+struct file;
+struct write_count;
+
+/* f was just opened, or where its reading begins was just changed: all before its offset is not its
+ * account's business. counts may be NULL everywhere here. */
+void account_begin(struct file *f, const struct write_count *counts);
+/* Brings tally.written_bytes and uncounted_bytes of f's chain up to date. False: a truncation was
+ * not noticed yet, and what is known of f does not agree now. */
+bool account_update(struct file *f, const struct write_count *counts);
+
+#endif
