@@ -32,6 +32,20 @@ const char *lost_name(enum lost_reason reason)
 	return names[reason];
 }
 
+void ledger_sub(struct ledger_entry *from, const struct ledger_entry *e)
+{
+	from->written -= e->written;
+	from->read -= e->read;
+	from->delivered -= e->delivered;
+	from->pending -= e->pending;
+	from->uncounted -= e->uncounted;
+	from->records -= e->records;
+	for (int i = 0; i < LOST_REASONS; i++) {
+		from->lost[i].bytes -= e->lost[i].bytes;
+		from->lost[i].events -= e->lost[i].events;
+	}
+}
+
 uint64_t ledger_lost_bytes(const struct ledger_entry *e)
 {
 	uint64_t bytes = 0;

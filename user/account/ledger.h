@@ -34,6 +34,7 @@ const char *lost_name(enum lost_reason reason);
 /* The left side of the equation minus the right one: 0 when it closes. */
 int64_t ledger_check(const struct ledger_entry *e);
 void ledger_add(struct ledger_entry *to, const struct ledger_entry *e);
+void ledger_sub(struct ledger_entry *from, const struct ledger_entry *e); /* was added before */
 uint64_t ledger_lost_bytes(const struct ledger_entry *e);
 
 enum ledger_proof {

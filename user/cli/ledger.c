@@ -196,7 +196,7 @@ static int ask(const struct question *q, struct buf *reply)
 int ledger_main(int argc, char **argv)
 {
 	_cleanup_(buf_done) struct buf reply = {0};
-	struct question q;
+	struct question q = {0};
 	const char *text;
 	size_t len;
 	bool lost;

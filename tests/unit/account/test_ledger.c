@@ -131,7 +131,7 @@ static void sums_close_when_their_parts_do_even_beyond_64_bits(void **state)
 	assert_true(sum.records == 3 && sum.pending == 30);
 }
 
-static void adding_adds_every_field(void **state)
+static void adding_adds_every_field_and_subtracting_takes_it_away(void **state)
 {
 	struct ledger_entry a, b, sum;
 	uint64_t *p = (uint64_t *)&a, *q = (uint64_t *)&b, *r = (uint64_t *)&sum;
@@ -146,6 +146,8 @@ static void adding_adds_every_field(void **state)
 	ledger_add(&sum, &b);
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(r[i], 1001 * (i + 1));
+	ledger_sub(&sum, &b);
+	assert_memory_equal(&sum, &a, sizeof(sum));
 }
 
 static void reasons_have_different_names_of_small_letters(void **state)
@@ -482,7 +484,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(each_term_counts_in_the_check),
 	cmocka_unit_test(every_reason_is_a_term),
 	cmocka_unit_test(sums_close_when_their_parts_do_even_beyond_64_bits),
-	cmocka_unit_test(adding_adds_every_field),
+	cmocka_unit_test(adding_adds_every_field_and_subtracting_takes_it_away),
 	cmocka_unit_test(reasons_have_different_names_of_small_letters),
 	cmocka_unit_test(nothing_is_a_ledger_too),
 	cmocka_unit_test(json_is_as_the_header_shows_it),
