@@ -44,7 +44,8 @@ static void usage(void)
 	     "  -h, --help       this text");
 }
 
-/* 0: go on; 1: --help was printed; -EINVAL after one line on standard error. */
+/* *ret holds the defaults. 0: go on; 1: --help was printed; -EINVAL after one line on standard
+ * error. */
 static int options_parse(int argc, char **argv, struct question *ret)
 {
 	static const struct option options[] = {
@@ -53,7 +54,7 @@ static int options_parse(int argc, char **argv, struct question *ret)
 		{"help", no_argument, NULL, 'h'},
 		{},
 	};
-	struct question q = {.dir = CONFIG_STATE_DEFAULT, .format = 't'};
+	struct question q = *ret;
 	int c;
 
 	opterr = 0;
@@ -196,7 +197,7 @@ static int ask(const struct question *q, struct buf *reply)
 int ledger_main(int argc, char **argv)
 {
 	_cleanup_(buf_done) struct buf reply = {0};
-	struct question q = {0};
+	struct question q = {.dir = CONFIG_STATE_DEFAULT, .format = 't'};
 	const char *text;
 	size_t len;
 	bool lost;
