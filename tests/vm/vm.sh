@@ -8,6 +8,7 @@
 #   vm_kernel META              the kernel that this Debian meta package stands for, in $kernel
 #   vm_initramfs FILE PROGRAM.. with the programs, their libraries and the modules of $kernel
 #   vm_disks                    fresh ext4, xfs and btrfs images and an empty one for what comes out
+#   vm_kernels TITLE FUNCTION   the function for each kernel, both at once, with $version
 #   vm_boot INITRAMFS PARAMS..  runs init to its end, console in $work/console; 1 when it has not ended
 #                               well. $label (else the kernel's name) says whose remarks they are
 #
@@ -24,6 +25,7 @@ SILENT_MAX=120 # seconds without a word after it
 END_MAX=400    # seconds for all of it
 TRIES_MAX=3
 qemu=
+children=
 modules="virtio_pci virtio_blk xfs btrfs overlay"
 disks="ext4 xfs out btrfs" # /dev/vda and so on
 n=0
@@ -88,6 +90,42 @@ module_files() {
 	done
 }
 
+# One kernel's part of vm_kernels, in a subshell of its own.
+vm_of() {
+	work=$work/$2 children=''
+	trap vm_end EXIT
+	trap 'exit 2' INT TERM
+	mkdir "$work"
+	if vm_kernel "$2"; then
+		version=$(basename "$vmlinuz" | sed 's/vmlinuz-//')
+		"$3"
+	else
+		skipped "$1: $2" "$why"
+	fi
+	exit $bad
+}
+
+# What they print comes in order, at the end, numbered on.
+vm_kernels() {
+	set -- "$1" "$2" linux-image-cloud-amd64 linux-image-6.12-cloud-amd64
+	for meta in "$3" "$4"; do
+		(vm_of "$1" "$meta" "$2") >"$work/$meta.tap" &
+		children="$children $!"
+	done
+	for child in $children; do
+		wait "$child"
+		case $? in
+		0) ;;
+		1) bad=1 ;;
+		*) bad=1 && echo "not ok 0 - $1: ran to its end" >>"$work/$4.tap" ;;
+		esac
+	done
+	children=
+	cat "$work/$3.tap" "$work/$4.tap" >"$work/tap"
+	awk -v n="$n" '/^(not )?ok / { sub(/ok [0-9]+/, "ok " ++n) } { print }' "$work/tap"
+	n=$((n + $(grep -cE '^(not )?ok ' "$work/tap")))
+}
+
 vm_initramfs() {
 	image=$1
 	shift
@@ -139,7 +177,9 @@ vm_start() {
 
 vm_end() {
 	[ -z "$qemu" ] || { kill -KILL "$qemu" && wait "$qemu"; } 2>/dev/null
-	qemu=
+	# shellcheck disable=SC2086
+	[ -z "$children" ] || { kill -TERM $children && wait $children; } 2>/dev/null
+	qemu='' children=''
 }
 
 # Until the guest ends: 0 when init ran and it ended by itself, 1 when it was ended, with $why; 2 when

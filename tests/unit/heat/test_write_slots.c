@@ -206,18 +206,6 @@ static void auto_takes_the_best_that_counts(void **state)
 	write_count_free(wc);
 }
 
-static bool kernel_confidential(void)
-{
-	char text[100] = "";
-	int fd = open("/sys/kernel/security/lockdown", O_RDONLY | O_CLOEXEC);
-	bool found;
-
-	found = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 &&
-		strstr(text, "[confidentiality]");
-	close(fd);
-	return found;
-}
-
 /* Those that read kernel memory by helper. */
 static void confidential_kernel_refuses_and_says_why(void **state)
 {
