@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "account/checkpoint.h"
+#include "account/ledger_socket.h"
 #include "account/state.h"
 #include "base/clock.h"
 #include "base/sys.h"
@@ -131,7 +132,9 @@ static int open_state(struct collector *c)
 
 	if (r < 0 || !c->resuming)
 		return r;
-	r = collector_resume_new(c, &loaded);
+	r = collector_keep_accounts(c, &loaded);
+	if (r == 0)
+		r = collector_resume_new(c, &loaded);
 	return r < 0 ? log_err(r, "state: %s", strerror(-r)) : 0;
 }
 
@@ -189,6 +192,7 @@ static int open_rooms(struct collector *c)
 	r = open_state(c); /* last: nobody is told of it who must start again anyway */
 	if (r < 0)
 		return r;
+	collector_open_ledger(c);
 	files_open_max(c->files, spare_descriptors());
 	return 0;
 }
@@ -235,6 +239,7 @@ void collector_free(struct collector *c)
 	watch_free(c->watch);
 	event_queue_free(c->queue);
 	write_count_free(c->counts);
+	collector_close_ledger(c);
 	collector_close_state(c, false);
 	collector_resume_free(c);
 	list_for_each (l, next, &c->gone)
@@ -312,7 +317,8 @@ static void wait_for_work(struct collector *c, bool more)
 	struct pollfd fds[] = {{event_queue_fd(c->queue), POLLIN, 0},
 			       {outlet_fd(c->outlet), POLLIN, 0},
 			       {c->signal_fd, POLLIN, 0},
-			       {c->state ? state_fd(c->state) : -1, POLLIN, 0}};
+			       {c->state ? state_fd(c->state) : -1, POLLIN, 0},
+			       {c->ledger ? ledger_socket_fd(c->ledger) : -1, POLLIN, 0}};
 	int64_t deadline = next_deadline(c, more), ns;
 	struct timespec timeout = {0};
 	bool acks = c->blocked;
@@ -331,6 +337,8 @@ static void wait_for_work(struct collector *c, bool more)
 		outlet_clear(c->outlet);
 	if (fds[3].revents)
 		state_ended(c->state);
+	if (fds[4].revents)
+		collector_answer_ledger(c);
 	if (fds[0].revents || c->unsettled)
 		take_events(c);
 }
@@ -400,6 +408,7 @@ static bool collector_turn(struct collector *c, bool more)
 	if (waiting && clock_now_ns() - waiting >= c->cfg->linger_ns)
 		outlet_hand_on(c->outlet);
 	collector_save(c, now);
+	collector_check_ledger(c, now);
 	c->failure = outlet_failed(c->outlet);
 	c->idle = !c->failure && !more && is_idle(c, now);
 	if (c->failure || c->idle)

@@ -44,14 +44,20 @@ static void opened(void *ctx, struct file *f)
 	r = encode_source(f->source);
 	if (r < 0)
 		log_err(r, "%s: %s, its records have no names", f->path, strerror(-r));
-	if (!f->compressed && write_count_add(c->counts, f->fd, f, &slot) == 0)
-		f->slot = slot;
+	if (!f->compressed) {
+		r = write_count_add(c->counts, f->fd, f, &slot);
+		if (r == 0)
+			f->slot = slot;
+		else if (r != -EOPNOTSUPP)
+			c->n_uncountable++;
+	}
 	if (f->slot >= 0)
 		write_count_read(c->counts, f->slot, &total);
 	heat_look_size(f, now); /* after the counter, so that nothing falls between */
 	f->uncounted_bytes = (int64_t)(f->size - total.bytes);
 	f->seen_shrinks = total.shrinks;
-	account_begin(f, c->counts);
+	account_begin(f, c->counts, 0);
+	collector_restore_chain(c, f->chain);
 	collector_resume_file(c, f);
 	c->active_ns = now;
 	c->found_new = true;
@@ -255,7 +261,7 @@ bool collector_settle_copy(struct collector *c, struct file *f, int64_t now_ns)
 	if (verdict == COPY_WAIT && now_ns - MAX(f->changed_ns, f->displaced_ns) < COPY_WAIT_NS)
 		return false;
 	if (verdict == COPY_RESUME)
-		account_begin(f, c->counts);
+		account_begin(f, c->counts, 0);
 	files_settle_copy(c->files, f, verdict == COPY_RESUME);
 	return true;
 }

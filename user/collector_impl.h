@@ -15,9 +15,11 @@
 #include "heat/priority.h"
 #include "heat/write_count.h"
 
+struct accounts;
 struct config;
 struct event_queue;
 struct files;
+struct ledger_socket;
 struct outlet;
 struct resume;
 struct state;
@@ -39,9 +41,14 @@ struct collector {
 	struct files *files;
 	struct write_count *counts;
 	struct outlet *outlet;
-	struct state *state;   /* NULL: nothing is saved */
-	struct resume *resume; /* what the last run left behind, until it has been found */
-	bool resuming;         /* there was a checkpoint */
+	struct state *state;          /* NULL: nothing is saved */
+	struct ledger_socket *ledger; /* NULL: nobody can ask */
+	struct accounts *accounts;    /* of an earlier run, or NULL */
+	bool check_ledger;
+	int64_t check_ns;
+	unsigned n_uncountable; /* files that got no counter although there are some */
+	struct resume *resume;  /* what the last run left behind, until it has been found */
+	bool resuming;          /* there was a checkpoint */
 	bool restarted;     /* there was one, good or bad: what is there at the start is not old */
 	int64_t changed_ns; /* something to save since, 0: nothing */
 	struct join_budget joins;
@@ -103,10 +110,17 @@ static inline bool file_given_up(const struct file *f, int64_t now_ns)
 bool collector_drain(struct collector *c, int64_t now_ns);
 void collector_look(struct collector *c, int64_t now_ns);
 
+/* collector_ledger.c */
+void collector_open_ledger(struct collector *c);
+void collector_close_ledger(struct collector *c);
+void collector_answer_ledger(struct collector *c);
+void collector_check_ledger(struct collector *c, int64_t now_ns);
+
 /* collector_report.c */
 void collector_summary(struct collector *c);
 void collector_state(struct collector *c);
 void collector_tally(struct collector *c, struct tally *ret_tally);
 void tally_add(struct tally *to, const struct tally *from);
+void tally_sub(struct tally *from, const struct tally *t); /* which was added before */
 
 #endif

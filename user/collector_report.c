@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "account/ledger.h"
 #include "account/state.h"
 #include "base/clock.h"
 #include "base/sys.h"
@@ -34,6 +35,19 @@ void tally_add(struct tally *to, const struct tally *from)
 	}
 }
 
+void tally_sub(struct tally *from, const struct tally *t)
+{
+	from->written_bytes -= t->written_bytes;
+	from->uncounted_bytes -= t->uncounted_bytes;
+	from->read_bytes -= t->read_bytes;
+	from->delivered_bytes -= t->delivered_bytes;
+	from->records -= t->records;
+	for (int i = 0; i < LOST_REASONS; i++) {
+		from->lost[i].bytes -= t->lost[i].bytes;
+		from->lost[i].events -= t->lost[i].events;
+	}
+}
+
 static void add_chain(void *ctx, struct chain *c)
 {
 	tally_add(ctx, &c->tally);
@@ -46,10 +60,6 @@ void collector_tally(struct collector *c, struct tally *ret_tally)
 	files_each_chain(c->files, add_chain, &t);
 	*ret_tally = t;
 }
-
-static const char *const lost_names[] = {"rotated_away", "truncated", "held_cap", "gz_corrupt",
-					 "vanished"};
-_Static_assert(ARRAY_SIZE(lost_names) == LOST_REASONS, "each reason has its name");
 
 /* What became of one container's log, in one line. */
 static const char *account(const struct tally *t, uint64_t unread, unsigned rotations, char *line,
@@ -68,8 +78,8 @@ static const char *account(const struct tally *t, uint64_t unread, unsigned rota
 		if (t->lost[i].events)
 			at += snprintf(line + at, size - (size_t)at,
 				       "%s%s %" PRIu64 " bytes %" PRIu64 " times",
-				       n++ ? ", " : " (", lost_names[i], t->lost[i].bytes,
-				       t->lost[i].events);
+				       n++ ? ", " : " (", lost_name((enum lost_reason)i),
+				       t->lost[i].bytes, t->lost[i].events);
 	snprintf(line + at, size - (size_t)at, "%s; %" PRIu64 " lines, %u rotations",
 		 tally_lost(t) ? ")" : "", t->records, rotations);
 	return line;

@@ -29,6 +29,7 @@
 #include "collector_impl.h"
 #include "collector_state.h"
 #include "config.h"
+#include "drain/account.h"
 #include "drain/gz.h"
 #include "files/descriptors.h"
 #include "files/files.h"
@@ -182,7 +183,6 @@ static void set_place(struct file *f, const struct checkpoint_entry *e)
 	} else {
 		f->skip_line = e->flags & CHECKPOINT_SKIP;
 	}
-	f->consumed = f->offset;
 	f->hole = !f->offset;
 	n = MIN(f->offset, (uint64_t)FILE_MARK_BYTES);
 	if (reader_pread_all(f, f->head, n, 0) == (ssize_t)n)
@@ -191,15 +191,28 @@ static void set_place(struct file *f, const struct checkpoint_entry *e)
 		f->mark_len = (uint32_t)n;
 }
 
-static void go_on(struct resume *r, struct wanted *w, struct file *f)
+/* What is taken again is in the log's account already. */
+static void take_back(struct tally *t, uint64_t bytes)
+{
+	if (t->delivered_bytes < bytes)
+		return;
+	t->delivered_bytes -= bytes;
+	t->read_bytes -= bytes;
+	t->written_bytes -= bytes;
+}
+
+static void go_on(struct collector *c, struct wanted *w, struct file *f)
 {
 	const struct checkpoint_entry *e = w->e;
+	struct resume *r = c->resume;
 
 	w->fate = FATE_FOUND;
 	r->found++;
 	f->resumed = true;
 	f->expected = e->size;
 	set_place(f, e);
+	take_back(&f->chain->tally, e->offset - f->offset);
+	account_begin(f, c->counts, e->consumed - (e->offset - f->offset));
 	f->identity.head_len = e->head_len;
 	f->identity.head_sum = e->head_sum;
 	gz_free(take_ptr(f->gz)); /* it may wait long for its turn, and its window is large */
@@ -220,12 +233,13 @@ void collector_resume_file(struct collector *c, struct file *f)
 		    (e->dev != f->id.dev && e->head_len < HEAD_TELLS))
 			continue;
 		if (holds_content(f, e)) {
-			go_on(r, w, f);
+			go_on(c, w, f);
 			return;
 		}
 		/* Not the file of that name any more: then its inode was handed on. */
 		if (e->btime_ns && strcmp(e->path, f->path) == 0)
-			w->fate = FATE_REWRITTEN;
+			w->fate = account_resume_cut(f, c->counts, e->consumed) ? FATE_FOUND
+										: FATE_REWRITTEN;
 	}
 }
 
@@ -294,14 +308,15 @@ static struct wanted *by_content(const struct resume *r, struct file *f, const c
 
 static void resume_stranger(void *ctx, struct file *f)
 {
-	struct resume *r = ((struct collector *)ctx)->resume;
+	struct collector *c = ctx;
+	struct resume *r = c->resume;
 	struct wanted *w;
 
 	if (f->resumed || f->offset || f->compressed || !f->path)
 		return;
 	w = by_content(r, f, f->path);
 	if (w)
-		go_on(r, w, f);
+		go_on(c, w, f);
 	else /* one that was empty may have become anything */
 		for (w = of_log(r, f->path); w; w = w->same_log)
 			if (w->fate == FATE_OPEN && !w->e->size)
@@ -376,7 +391,7 @@ static int resume_gz(struct collector *c, const char *path)
 	} else if (w || is_new(r, &probe, path, stem, btime)) {
 		rc = files_add_gz(c->files, path, take_fd(fd), &f);
 		if (rc == 0 && w)
-			go_on(r, w, f);
+			go_on(c, w, f);
 		r->inside_gz += rc == 0 && w;
 		r->new_gz += rc == 0 && !w;
 	} else {
@@ -403,7 +418,7 @@ static bool can_tell(const struct collector *c, const struct checkpoint_entry *e
 static void judge(struct collector *c, struct wanted *w)
 {
 	const struct checkpoint_entry *e = w->e;
-	uint64_t unread = e->size > e->offset ? e->size - e->offset : 0;
+	uint64_t unread = e->size > e->offset ? e->size - e->offset : 0, written;
 
 	if (w->fate == FATE_REWRITTEN) {
 		w->fate = FATE_GONE;
@@ -413,6 +428,8 @@ static void judge(struct collector *c, struct wanted *w)
 	if (w->fate != FATE_OPEN || !can_tell(c, e))
 		return;
 	w->fate = FATE_GONE;
+	if (write_count_left(c->counts, e->dev, e->ino, &written))
+		unread = written > e->consumed ? written - e->consumed : 0;
 	if (!unread && e->flags & CHECKPOINT_DONE) {
 		collector_keep_recent(c, e);
 		return;

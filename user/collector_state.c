@@ -24,6 +24,7 @@
 #include "collector_impl.h"
 #include "collector_state.h"
 #include "config.h"
+#include "drain/account.h"
 #include "files/files.h"
 
 #define SAVE_NS       NS_PER_SEC
@@ -93,6 +94,7 @@ void collector_identify(struct file *f)
 }
 
 struct saving {
+	struct write_count *counts;
 	struct buf text;
 	uint64_t count;
 	int failure;
@@ -122,6 +124,7 @@ static struct checkpoint_entry entry_of(const struct file *f)
 
 	e.offset = id->offset;
 	e.size = MAX(f->size, e.offset);
+	e.consumed = MAX(account_position(f, e.offset), e.offset);
 	e.head_len = id->head_len;
 	e.head_sum = id->head_sum;
 	e.mark_len = id->mark_len;
@@ -140,12 +143,15 @@ static struct checkpoint_entry entry_of(const struct file *f)
 
 static void save_file(void *ctx, struct file *f)
 {
+	struct saving *s = ctx;
 	struct checkpoint_entry e;
 
 	if (!f->released)
 		collector_identify(f);
 	e = entry_of(f);
-	add_entry(ctx, &e);
+	if (f->slot >= 0)
+		write_count_acked(s->counts, f->slot, e.consumed);
+	add_entry(s, &e);
 }
 
 static void forget_recent(struct collector *c, struct recent *r)
@@ -180,6 +186,7 @@ void collector_freed(void *ctx, struct file *f)
 	if (!f->displaced)
 		return;
 	e.size = e.offset = MAX(f->offset, e.offset);
+	e.consumed = MAX(account_position(f, e.offset), e.offset);
 	e.mark_len = e.mark_sum = 0;
 	memset(e.open, 0, sizeof(e.open));
 	collector_keep_recent(ctx, &e);
@@ -213,7 +220,8 @@ static void keep_entry(void *ctx, const struct checkpoint_entry *e)
 /* The checkpoint as it would be now. */
 static int build(struct collector *c, struct buf *ret_text)
 {
-	struct saving s = {0};
+	struct saving s = {.counts = c->counts};
+	uint64_t accounts = 0;
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
@@ -223,7 +231,9 @@ static int build(struct collector *c, struct buf *ret_text)
 	collector_resume_each_open(c, keep_entry, &s);
 	save_recent(c, &s);
 	if (!s.failure)
-		s.failure = checkpoint_end(&s.text, s.count, 0);
+		s.failure = collector_save_ledger(c, &s.text, &accounts);
+	if (!s.failure)
+		s.failure = checkpoint_end(&s.text, s.count, accounts);
 	if (s.failure) {
 		buf_done(&s.text);
 		return s.failure;

@@ -28,6 +28,15 @@ void collector_save(struct collector *c, int64_t now_ns);
 int64_t collector_save_ns(const struct collector *c);
 void collector_close_state(struct collector *c, bool save);
 
+/* collector_ledger.c: what an earlier run knew of each log. The checkpoint's accounts are taken
+ * over. */
+struct buf;
+struct chain;
+struct checkpoint;
+int collector_keep_accounts(struct collector *c, struct checkpoint *loaded);
+void collector_restore_chain(struct collector *c, struct chain *chain);
+int collector_save_ledger(struct collector *c, struct buf *text, uint64_t *ret_n);
+
 /* collector_resume.c: where reading goes on */
 int collector_resume_new(struct collector *c, struct checkpoint *loaded); /* takes *loaded over */
 void collector_resume_free(struct collector *c);

@@ -75,12 +75,12 @@ def state(c, timeout=5):
 
 
 def checkpoint(t, text=None):
-    """The lines of files in the checkpoint, without frame and comments."""
+    """The lines of files in the checkpoint, without frame, comments and accounts."""
     path = t.path("state", "checkpoint")
     if not os.path.exists(path):
         return []
     with open(path) as f:
-        return [line for line in (text or f.read()).splitlines()[1:-1] if not line.startswith("#")]
+        return [line for line in (text or f.read()).splitlines()[1:-1] if not line.startswith(("#", "account "))]
 
 
 # Load

@@ -20,22 +20,45 @@ static void forget(struct file *f)
 	f->accounted = f->accounted_uncounted = 0;
 }
 
-void account_begin(struct file *f, const struct write_count *counts)
+void account_begin(struct file *f, const struct write_count *counts, uint64_t position)
 {
 	struct write_total total = {0};
+	bool inherited;
 
 	forget(f);
 	f->positions = counts && f->slot >= 0 && write_count_positions(counts, f->slot);
+	inherited = f->positions && write_count_inherited(counts, f->slot);
 	if (f->positions)
 		write_count_read(counts, f->slot, &total);
-	/* Cut off before the file was opened, when it had enrolled itself: noticed with truncs. */
 	f->consumed = f->base = f->offset;
-	f->besides = 0;
-	f->seen_truncs = 0;
-	if (total.truncs && f->offset) { /* what is skipped, or was read by an earlier process */
-		f->besides = total.cuts;
-		f->seen_truncs = total.truncs;
+	f->seen_truncs = total.truncs;
+	f->besides = total.cuts;
+	if (inherited ? position - f->offset != total.cuts : !f->offset && total.truncs) {
+		/* Cut off while nobody looked: noticed with the first read. */
+		f->besides = inherited ? position - f->offset : 0;
+		f->seen_truncs--;
 	}
+}
+
+bool account_resume_cut(struct file *f, const struct write_count *counts, uint64_t position)
+{
+	struct write_total total;
+
+	if (!f->positions || !write_count_inherited(counts, f->slot))
+		return false;
+	write_count_read(counts, f->slot, &total);
+	if (total.cuts == position)
+		return false;
+	forget(f);
+	f->consumed = f->base = 0;
+	f->besides = position;
+	f->seen_truncs = total.truncs - 1;
+	return true;
+}
+
+uint64_t account_position(const struct file *f, uint64_t acked)
+{
+	return f->consumed + f->besides - f->offset + acked;
 }
 
 /* The file's size and the cuts before it, of one moment. */

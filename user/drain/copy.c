@@ -52,10 +52,8 @@ static void find_again(const struct file *f)
 		return;
 	lost->bytes -= found;
 	cut->lost_bytes -= found;
-	if (f->chain->live) { /* of which it was lost */
-		f->chain->live->consumed -= found;
-		f->chain->live->besides += found;
-	}
+	if (f->chain->live) /* of which it was lost; the copy's account has it now */
+		f->chain->live->base += found;
 	if (!cut->lost_bytes) {
 		lost->events--;
 		for (size_t i = 0; i < ARRAY_SIZE(f->chain->joins); i++)

@@ -124,10 +124,14 @@ static int take_counted(struct file *f, const struct write_count *counts)
 		offset = MIN(f->offset, cut.low);
 	position = cut.cuts + offset;
 	lost = (int64_t)(position - f->besides - f->consumed);
-	if (cut.truncs == f->seen_truncs || lost < 0 || f->copied)
+	if (cut.truncs == f->seen_truncs || lost < 0)
 		lost = 0;
-	f->copied = false;
 	f->consumed += (uint64_t)lost;
+	if (f->copied) { /* the copy's account has it */
+		f->base += (uint64_t)lost;
+		lost = 0;
+	}
+	f->copied = false;
 	f->besides = position - f->consumed;
 	f->seen_truncs = cut.truncs;
 	go_to(f, offset, (uint64_t)lost);

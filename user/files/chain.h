@@ -95,6 +95,9 @@ struct chain {
 	bool had_live;
 	enum decode_format format; /* what its content was told to be, AUTO: not yet */
 	struct tally tally;
+	uint64_t unread_bytes; /* of all its files, and whether one was cut unnoticed: when the ledger
+				  was last brought up to date */
+	bool unnoticed;
 	struct cut cut;
 };
 

@@ -67,9 +67,8 @@ struct file {
 	uint64_t sure;     /* its size when a read last showed that it was not rewritten */
 	uint64_t consumed; /* bytes read or lost over all epochs */
 	/* drain/account.h */
-	uint64_t
-		besides; /* bytes at its positions that are not its own: holes, what a copy holds */
-	uint64_t base;   /* consumed when its account began */
+	uint64_t besides; /* bytes at its positions that nobody wrote: holes */
+	uint64_t base;    /* of consumed: before its account began, or in a copy's account */
 	uint64_t accounted, accounted_uncounted; /* what the chain's tally has of it */
 	bool positions;                          /* its truncations are counted */
 	uint64_t seen_truncs;                    /* of them, noticed */

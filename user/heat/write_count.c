@@ -42,6 +42,8 @@ enum slot_state { SLOT_FREE, SLOT_ENROLLED, SLOT_HELD, SLOT_RESTING };
 struct slot_user {
 	enum slot_state state;
 	enum write_fs fs;
+	bool inherited;   /* held, and was by an earlier process */
+	bool before;      /* enrolled, before this process began */
 	void *owner;      /* held */
 	int64_t since_ns; /* enrolled, or resting */
 };
@@ -275,12 +277,13 @@ static void slot_rest(struct write_count *wc, uint32_t slot)
 	wc->resting[(wc->resting_head + wc->resting_len++) % wc->maps.slots_n] = slot;
 }
 
-static void slot_hold(struct write_count *wc, uint32_t slot, enum write_fs fs, void *owner)
+static void slot_hold(struct write_count *wc, uint32_t slot, enum write_fs fs, bool inherited,
+		      void *owner)
 {
-	struct write_slot *s = &wc->maps.slots[slot];
-
-	__atomic_and_fetch(&s->flags, ~(uint32_t)WRITE_SLOT_ENROLLED, __ATOMIC_RELAXED);
-	wc->users[slot] = (struct slot_user){.state = SLOT_HELD, .fs = fs, .owner = owner};
+	__atomic_and_fetch(&wc->maps.slots[slot].flags, ~(uint32_t)WRITE_SLOT_ENROLLED,
+			   __ATOMIC_RELAXED);
+	wc->users[slot] = (struct slot_user){
+		.state = SLOT_HELD, .fs = fs, .inherited = inherited, .owner = owner};
 }
 
 /* Was the slot taken for this file, or for one that is gone and had its inode number? On
@@ -312,7 +315,7 @@ static int slot_find(struct write_count *wc, const struct write_place *place, in
 		slot_rest(wc, slot);
 		return -ENOENT;
 	}
-	slot_hold(wc, slot, place->fs, owner);
+	slot_hold(wc, slot, place->fs, !(wc->maps.slots[slot].flags & WRITE_SLOT_ENROLLED), owner);
 	*ret_slot = slot;
 	return 0;
 }
@@ -338,7 +341,7 @@ static int slot_new(struct write_count *wc, const struct write_place *place, uin
 		write_maps_give(&wc->maps, slot); /* nobody was led here */
 		return r;
 	}
-	slot_hold(wc, slot, place->fs, owner);
+	slot_hold(wc, slot, place->fs, false, owner);
 	*ret_slot = slot;
 	return 0;
 }
@@ -378,6 +381,27 @@ void write_count_del(struct write_count *wc, int slot)
 {
 	assert(slot_held(wc, slot));
 	slot_rest(wc, (uint32_t)slot);
+}
+
+bool write_count_inherited(const struct write_count *wc, int slot)
+{
+	assert(slot_held(wc, slot));
+	return wc->users[slot].inherited;
+}
+
+bool write_count_left(struct write_count *wc, uint64_t st_dev, uint64_t ino, uint64_t *ret_written)
+{
+	struct write_key key = {.dev = write_key_dev(st_dev), .ino = ino};
+	struct write_enrolled e;
+	uint32_t slot;
+
+	if (!write_count_adopted(wc) || write_maps_find(&wc->maps, &key, &slot) < 0 ||
+	    wc->users[slot].state == SLOT_HELD || wc->users[slot].state == SLOT_RESTING)
+		return false;
+	slot_rest(wc, slot);
+	enrolled_of(&wc->maps.slots[slot], &e);
+	*ret_written = e.written;
+	return true;
 }
 
 void write_count_read(const struct write_count *wc, int slot, struct write_total *ret_total)
@@ -516,15 +540,20 @@ void write_count_expire(struct write_count *wc, int64_t age_ns,
 	for (uint32_t slot = 0; slot < used; slot++) {
 		struct slot_user *user = &wc->users[slot];
 		struct write_enrolled e;
+		bool before;
 
 		/* Its record was lost, or an earlier process had it. */
 		if (user->state == SLOT_FREE && wc->maps.slots[slot].rung != WRITE_RUNG_NONE)
-			*user = (struct slot_user){.state = SLOT_ENROLLED, .since_ns = now};
+			*user = (struct slot_user){.state = SLOT_ENROLLED,
+						   .before = wc->maps.adopted,
+						   .since_ns = now};
 		if (user->state != SLOT_ENROLLED || now - user->since_ns < age_ns)
 			continue;
+		before = user->before;
 		/* Nothing is counted there any more when the figures are taken. */
 		slot_rest(wc, slot);
 		enrolled_of(&wc->maps.slots[slot], &e);
+		e.before = before;
 		hooks->expired(hooks->ctx, &e);
 	}
 }

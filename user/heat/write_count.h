@@ -45,6 +45,7 @@ struct write_enrolled {
 	const char *name; /* it had then; empty: not known, cut at WRITE_NAME_MAX - 1 */
 	uint64_t written; /* so far, with what was cut off */
 	uint64_t acked;   /* of that, delivered by an earlier process */
+	bool before;      /* it was there before this process */
 };
 
 /* Called from write_count_take and write_count_expire; must not add or delete. */
@@ -88,6 +89,11 @@ bool write_count_adopted(const struct write_count *wc);
 int write_count_add(struct write_count *wc, int fd, void *owner, int *ret_slot);
 /* The slot rests for a grace period before it is given out again. */
 void write_count_del(struct write_count *wc, int slot);
+/* Its slot has been counting since an earlier process added the file. */
+bool write_count_inherited(const struct write_count *wc, int slot);
+/* Of a file that an earlier process had added and that is not added now (key: its st_dev, st_ino),
+ * how much was written. Gives the slot back. False: there is none. */
+bool write_count_left(struct write_count *wc, uint64_t st_dev, uint64_t ino, uint64_t *ret_written);
 /* A load, no system call. Counters start at 0 with the slot. */
 void write_count_read(const struct write_count *wc, int slot, struct write_total *ret_total);
 /* Are its truncations counted? Then cuts + size is exactly what was written to its end. */
