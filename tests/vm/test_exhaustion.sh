@@ -5,30 +5,28 @@
 . "$(dirname "$0")/vm.sh"
 title="is exhausted in a virtual machine"
 
+exhausts() {
+	# shellcheck disable=SC2086
+	if ! vm_initramfs "$work/initramfs" $paths tests/vm/exhaust 2>/dev/null || ! vm_disks; then
+		not_ok "$version: initramfs" "cpio or mkfs failed"
+		return
+	fi
+	start=$(date +%s)
+	vm_boot "$work/initramfs" PROGRAMS=exhaust EXHAUST_RUNGS=fs:off ||
+		not_ok "$version: shuts down" "no end of init within the time"
+	vm_tap "$version"
+	echo "# $version: $(($(date +%s) - start)) s"
+}
+
 if ! vm_need; then
 	skipped "$title" "$why"
 	echo "1..$n"
 	exit 0
 fi
-set -- "$B/hotdrain" "$B/tests/bench/storm" "$B/tests/e2e/judge"
-for p in "$@"; do
+paths="$B/hotdrain $B/tests/bench/storm $B/tests/e2e/judge"
+for p in $paths; do
 	[ -x "$p" ] || make -s B="$B" "$p" >&2 || { not_ok "$title" "$p does not build"; exit 1; }
 done
-for meta in linux-image-cloud-amd64 linux-image-6.12-cloud-amd64; do
-	if ! vm_kernel "$meta"; then
-		skipped "$title: $meta" "$why"
-		continue
-	fi
-	version=$(basename "$vmlinuz" | sed 's/vmlinuz-//')
-	if ! vm_initramfs "$work/initramfs" "$@" tests/vm/exhaust 2>/dev/null || ! vm_disks; then
-		not_ok "$version: initramfs" "cpio or mkfs failed"
-		continue
-	fi
-	start=$(date +%s)
-	vm_boot "$work/initramfs" PROGRAMS=exhaust EXHAUST_RUNGS=vfs:off ||
-		not_ok "$version: shuts down" "no end of init within the time"
-	vm_tap "$version"
-	echo "# $version: $(($(date +%s) - start)) s"
-done
+vm_kernels "$title" exhausts
 echo "1..$n"
 exit $bad
