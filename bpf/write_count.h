@@ -4,7 +4,7 @@
  *
  *   watch    HASH     struct write_key -> __u32 slot    which slot counts a file
  *   slots    ARRAY    __u32 slot -> struct write_slot   BPF_F_MMAPABLE: read without a system call
- *   dirs     HASH     struct write_key -> __u32         directories whose files enrol themselves
+ *   dirs     HASH     struct write_key -> __u32 run     directories whose files enrol themselves
  *   unused   QUEUE    __u32 slot                        zeroed slots that were used before
  *   meta     ARRAY    one struct write_meta             BPF_F_MMAPABLE
  *   records  RINGBUF  struct write_record               what user space is told
@@ -48,6 +48,7 @@ struct write_key {
 enum write_slot_flags {
 	WRITE_SLOT_GEN = 1,      /* gen is known */
 	WRITE_SLOT_ENROLLED = 2, /* taken by a program; user space takes the flag away */
+	WRITE_SLOT_RESTING = 4,  /* given back, but not to be taken again yet */
 };
 
 /* Three cache lines: what the programs write, what they compare, and a name. */
@@ -83,8 +84,10 @@ struct write_slot {
 
 struct write_meta {
 	__u32 layout;
+	__u32 rung; /* of the process that pinned it: enum rung of user space */
 	__u32 slots_n;
-	__u32 fresh;      /* slots from here on were never used */
+	__u32 run;   /* processes so far; the value of a directory is when it was last watched */
+	__u32 fresh; /* slots from here on were never used */
 	__u32 no_records; /* records that found no room: latency, nothing else */
 	__u64 refused;    /* writes to files that should have got a slot and did not */
 };

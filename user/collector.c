@@ -184,9 +184,12 @@ static int open_rooms(struct collector *c)
 	r = outlet_new(&out, &c->outlet);
 	if (r < 0)
 		return r;
-	r = write_count_new(cfg->bpf, cfg->files_max, NULL, &c->counts);
+	r = write_count_new(cfg->bpf, cfg->files_max,
+			    strcmp(cfg->bpf_pin, "none") ? cfg->bpf_pin : NULL, &c->counts);
 	if (r < 0)
-		return log_err(r, "bpf: %s", strerror(-r));
+		return r == -EBUSY
+			       ? log_err(r, "bpf.pin %s: in use by another hotdrain", cfg->bpf_pin)
+			       : log_err(r, "bpf: %s", strerror(-r));
 	c->reader.counts = c->counts;
 	exclude_own(c);
 	r = open_state(c); /* last: nobody is told of it who must start again anyway */
@@ -234,6 +237,8 @@ void collector_free(struct collector *c)
 		event_queue_cancel(c->queue);
 	if (c->outlet && outlet_stop(c->outlet, 1000))
 		outlet_free(c->outlet);
+	if (c->counts)
+		write_count_keep(c->counts);
 	files_free(c->files);
 	tree_free(c->tree);
 	watch_free(c->watch);

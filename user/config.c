@@ -210,7 +210,7 @@ static const struct option *option_by_name(const char *name, size_t len)
 		const char *key = config_options[i].key;
 		size_t n = 0;
 
-		while (n < len && key[n] && name[n] == (key[n] == '_' ? '-' : key[n]))
+		while (n < len && key[n] && name[n] == (option_dash(key[n])))
 			n++;
 		if (n == len && !key[n])
 			return &config_options[i];

@@ -27,6 +27,7 @@ struct config_list {
 
 struct config {
 	char *config_path; /* NULL: no file was named */
+	char *bpf_pin;     /* directory, or "none" */
 	char *state;       /* directory, or "none"; CONFIG_STATE_DEFAULT may be missing */
 	struct config_list roots, link_roots,
 		sinks; /* never an empty string; roots, sinks: n > 0 */

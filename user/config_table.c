@@ -201,8 +201,11 @@ const struct option config_options[] = {
 	 .help = "which file is drained first: the one whose unread bytes will be rotated away "
 		 "soonest, each in turn, or the one that changed first"},
 	{"bpf", 0, false, &rung, FIELD(bpf),
-	 .initial = "auto", .words = "auto|vfs|kprobe|syscall|off",
+	 .initial = "auto", .words = "auto|fs|vfs|kprobe|syscall|off",
 	 .help = "how the kernel counts writes; auto takes the best that attaches"},
+	{"bpf.pin", 0, false, &state, FIELD(bpf_pin), .initial = "none",
+	 .help = "directory of a BPF filesystem where the counters stay when hotdrain ends and go on "
+		 "counting, or 'none'; `hotdrain unpin` removes them"},
 	{"linger", 0, false, &duration, FIELD(linger_ns), .initial = "5ms", .min = "0", .max = "1m",
 	 .help = "longest time a line waits in a batch"},
 	{"exit_when_idle", 0, false, &duration_or_never, FIELD(exit_when_idle_ns),
@@ -258,12 +261,16 @@ const struct option config_options[] = {
 
 const size_t config_options_n = ARRAY_SIZE(config_options);
 
+char option_dash(char c)
+{
+	return c == '_' || c == '.' ? '-' : c;
+}
+
 char *option_flag(const struct option *o, char *name, size_t max)
 {
 	snprintf(name, max, "--%s", o->key);
 	for (char *p = name; *p; p++)
-		if (*p == '_')
-			*p = '-';
+		*p = option_dash(*p);
 	return name;
 }
 

@@ -18,7 +18,7 @@ struct kind {
 };
 
 struct option {
-	const char *key; /* the flag is the same with dashes */
+	const char *key; /* the flag is the same with dashes for _ and . */
 	char flag;
 	bool flag_only; /* has no key in the file */
 	const struct kind *kind;
@@ -36,6 +36,7 @@ enum option_action { ACTION_VERSION = 1, ACTION_HELP };
 extern const struct option config_options[];
 extern const size_t config_options_n;
 
+char option_dash(char c);
 /* "--exit-when-idle" for exit_when_idle; returns name. */
 char *option_flag(const struct option *o, char *name, size_t size);
 bool option_takes_value(const struct option *o);

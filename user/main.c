@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include "cli/doctor.h"
 #include "cli/ledger.h"
+#include "cli/unpin.h"
 #include "collector.h"
 #include "config.h"
 
@@ -60,6 +61,7 @@ static const struct {
 } commands[] = {
 	{"run", run_main, "follow the logs and deliver every line"},
 	{"ledger", ledger_main, "say what became of every byte that was written"},
+	{"unpin", unpin_main, "remove the counters that `run --bpf-pin` left counting"},
 	{"doctor", doctor_main, "say what this kernel and these privileges allow"},
 };
 

@@ -15,8 +15,6 @@
  * Rejected: resetting a slot's counters for a new file at once (a late add would land in the new
  * count), looking up each file's counter through the bpf system call (one call per file and tick).
  */
-#include "heat/write_count.h"
-
 #include <assert.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -28,59 +26,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "heat/write_hooks.h"
-#include "heat/write_key.h"
-#include "heat/write_maps.h"
-#include "heat/write_pins.h"
+#include "heat/write_count_impl.h"
 #include "heat/write_rung.h"
 
 #define SLOT_REST_NS NS_PER_SEC
 #define CUT_TRIES    1000
-
-enum slot_state { SLOT_FREE, SLOT_ENROLLED, SLOT_HELD, SLOT_RESTING };
-
-struct slot_user {
-	enum slot_state state;
-	enum write_fs fs;
-	bool inherited;   /* held, and was by an earlier process */
-	bool before;      /* enrolled, before this process began */
-	void *owner;      /* held */
-	int64_t since_ns; /* enrolled, or resting */
-};
-
-struct write_count {
-	enum rung rung;
-	bool fallback; /* files that rung cannot count are counted by vfs */
-	char *refusals[RUNG_OFF];
-	/* All that follows is NULL and 0 on RUNG_OFF. */
-	struct write_pins *pins;
-	struct write_maps maps;
-	struct write_hooks *hooks;
-	struct write_keys *keys;
-	struct slot_user *users;
-	struct ring_buffer *records;
-	const struct write_hooks_user *taker; /* during write_count_take */
-	uint32_t *resting;                    /* ring */
-	uint32_t resting_head, resting_len;
-};
-
-static const char *const rung_names[] = {"auto", "fs", "vfs", "kprobe", "syscall", "off"};
-
-const char *rung_name(enum rung rung)
-{
-	assert((unsigned int)rung < ARRAY_SIZE(rung_names));
-	return rung_names[rung];
-}
-
-int rung_parse(const char *name, enum rung *ret_rung)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(rung_names); i++)
-		if (strcmp(name, rung_names[i]) == 0) {
-			*ret_rung = (enum rung)i;
-			return 0;
-		}
-	return -EINVAL;
-}
 
 static void enrolled_of(const struct write_slot *slot, struct write_enrolled *ret)
 {
@@ -114,7 +64,37 @@ static int take_record(void *ctx, void *data, size_t size)
 	return 0;
 }
 
-static int count_alloc(struct write_count *wc)
+static void slot_wait(struct write_count *wc, uint32_t slot)
+{
+	wc->users[slot] = (struct slot_user){.state = SLOT_RESTING, .since_ns = clock_now_ns()};
+	wc->resting[(wc->resting_head + wc->resting_len++) % wc->maps.slots_n] = slot;
+}
+
+static struct write_key slot_key(const struct write_slot *slot)
+{
+	return (struct write_key){.dev = slot->dev, .ino = slot->ino};
+}
+
+static void slot_rest(struct write_count *wc, uint32_t slot)
+{
+	struct write_key key = slot_key(&wc->maps.slots[slot]);
+	uint32_t found;
+
+	/* The key may lead elsewhere: its inode number was given to another file. */
+	if (write_maps_find(&wc->maps, &key, &found) == 0 && found == slot)
+		write_maps_unwatch(&wc->maps, &key);
+	__atomic_store_n(&wc->maps.slots[slot].rung, WRITE_RUNG_NONE, __ATOMIC_RELAXED);
+	__atomic_or_fetch(&wc->maps.slots[slot].flags, WRITE_SLOT_RESTING, __ATOMIC_RELAXED);
+	slot_wait(wc, slot);
+}
+
+/* The others were never used. */
+static uint32_t slots_used(const struct write_count *wc)
+{
+	return MIN(__atomic_load_n(&wc->maps.meta->fresh, __ATOMIC_RELAXED), wc->maps.slots_n);
+}
+
+int write_count_alloc(struct write_count *wc)
 {
 	int r = write_keys_new(&wc->keys);
 
@@ -123,123 +103,13 @@ static int count_alloc(struct write_count *wc)
 	wc->users = calloc(wc->maps.slots_n, sizeof(*wc->users));
 	wc->resting = calloc(wc->maps.slots_n, sizeof(*wc->resting));
 	wc->records = ring_buffer__new(wc->maps.fds[WRITE_MAP_RECORDS], take_record, wc, NULL);
-	return wc->users && wc->resting && wc->records ? 0 : -ENOMEM;
-}
-
-/* Goes down the ladder until something counts. */
-static int count_climb(struct write_count *wc, enum rung wanted)
-{
-	for (enum rung rung = RUNG_FS; rung < RUNG_OFF && wc->rung == RUNG_OFF; rung++) {
-		char why[WRITE_WHY_MAX] = "";
-		int r;
-
-		if (wanted != RUNG_AUTO && wanted != rung)
-			continue;
-		r = write_rung_attach(wc->hooks, &wc->maps, rung, why);
-		if (r == -ENOMEM)
-			return r;
-		if (r < 0)
-			wc->refusals[rung] = strdup(why);
-		else
-			wc->rung = rung;
-	}
-	return 0;
-}
-
-static int pins_open(struct write_count *wc, const char *pin)
-{
-	int r = pin ? write_pins_open(pin, &wc->pins) : 0;
-
-	if (r == -EMEDIUMTYPE)
-		log_warn(0, "bpf.pin %s: not on a BPF filesystem (mount -t bpf), nothing is kept",
-			 pin);
-	else if (r < 0 && r != -EBUSY)
-		log_warn(r, "bpf.pin %s: %s, nothing is kept", pin, strerror(-r));
-	return r == -EBUSY ? r : 0;
-}
-
-static void maps_refused(struct write_count *wc, enum rung wanted, int r)
-{
-	char *why;
-
-	for (enum rung rung = RUNG_FS; rung < RUNG_OFF; rung++)
-		if ((wanted == RUNG_AUTO || wanted == rung) &&
-		    asprintf(&why, "making maps: %s", write_hooks_words(r)) >= 0)
-			wc->refusals[rung] = why;
-}
-
-static int count_attach(struct write_count *wc, enum rung wanted, uint32_t slots_n, const char *pin)
-{
-	int r = pins_open(wc, pin);
-
-	if (r < 0)
-		return r;
-	r = write_hooks_new(&wc->maps, &wc->hooks);
-	if (r < 0)
-		return r;
-	r = write_maps_open(&wc->maps, slots_n, wc->pins);
-	if (r < 0) {
-		maps_refused(wc, wanted, r);
-		return r == -ENOMEM ? r : 0;
-	}
-	write_hooks_pin(wc->hooks, wc->pins);
-	r = count_climb(wc, wanted);
-	if (r < 0 || wc->rung == RUNG_OFF)
-		return r;
-	wc->fallback = wanted == RUNG_AUTO;
-	return count_alloc(wc);
-}
-
-int write_count_new(enum rung wanted, uint32_t max_files, const char *pin,
-		    struct write_count **ret_wc)
-{
-	struct write_count *wc = calloc(1, sizeof(*wc));
-	uint32_t slots_n = max_files ? MIN(max_files, (uint32_t)WRITE_COUNT_SLOTS_MAX) : 1;
-	int r = 0;
-
-	if (!wc)
+	if (!wc->users || !wc->resting || !wc->records)
 		return -ENOMEM;
-	wc->rung = RUNG_OFF;
-	if (wanted != RUNG_OFF)
-		r = count_attach(wc, wanted, slots_n + 1, pin); /* one is spent on the proof */
-	if (r < 0) {
-		write_count_free(wc);
-		return r;
-	}
-	*ret_wc = wc;
+	/* That of the proof, and what rested when an earlier process ended. */
+	for (uint32_t slot = 0; slot < slots_used(wc); slot++)
+		if (wc->maps.slots[slot].flags & WRITE_SLOT_RESTING)
+			slot_wait(wc, slot);
 	return 0;
-}
-
-void write_count_free(struct write_count *wc)
-{
-	if (!wc)
-		return;
-	ring_buffer__free(wc->records);
-	write_hooks_free(wc->hooks);
-	if (wc->maps.slots_n)
-		write_maps_close(&wc->maps);
-	write_pins_close(wc->pins);
-	write_keys_free(wc->keys);
-	for (size_t i = 0; i < ARRAY_SIZE(wc->refusals); i++)
-		free(wc->refusals[i]);
-	free(wc->users);
-	free(wc->resting);
-	free(wc);
-}
-
-enum rung write_count_rung(const struct write_count *wc)
-{
-	return wc->rung;
-}
-
-const char *write_count_refusal(const struct write_count *wc, enum rung rung)
-{
-	return (size_t)rung < ARRAY_SIZE(wc->refusals) ? wc->refusals[rung] : NULL;
-}
-
-bool write_count_adopted(const struct write_count *wc)
-{
-	return wc->rung != RUNG_OFF && wc->maps.adopted;
 }
 
 /* Those that have rested are free again. */
@@ -257,24 +127,6 @@ static void rest_is_over(struct write_count *wc)
 		wc->users[slot] = (struct slot_user){0};
 		write_maps_give(&wc->maps, slot);
 	}
-}
-
-static struct write_key slot_key(const struct write_slot *slot)
-{
-	return (struct write_key){.dev = slot->dev, .ino = slot->ino};
-}
-
-static void slot_rest(struct write_count *wc, uint32_t slot)
-{
-	struct write_key key = slot_key(&wc->maps.slots[slot]);
-	uint32_t found;
-
-	/* The key may lead elsewhere: its inode number was given to another file. */
-	if (write_maps_find(&wc->maps, &key, &found) == 0 && found == slot)
-		write_maps_unwatch(&wc->maps, &key);
-	__atomic_store_n(&wc->maps.slots[slot].rung, WRITE_RUNG_NONE, __ATOMIC_RELAXED);
-	wc->users[slot] = (struct slot_user){.state = SLOT_RESTING, .since_ns = clock_now_ns()};
-	wc->resting[(wc->resting_head + wc->resting_len++) % wc->maps.slots_n] = slot;
 }
 
 static void slot_hold(struct write_count *wc, uint32_t slot, enum write_fs fs, bool inherited,
@@ -377,10 +229,18 @@ static bool slot_held(const struct write_count *wc, int slot)
 	       wc->users[slot].state == SLOT_HELD;
 }
 
+void write_count_keep(struct write_count *wc)
+{
+	wc->keeping = wc->pins;
+}
+
 void write_count_del(struct write_count *wc, int slot)
 {
 	assert(slot_held(wc, slot));
-	slot_rest(wc, (uint32_t)slot);
+	if (wc->keeping)
+		wc->users[slot] = (struct slot_user){0};
+	else
+		slot_rest(wc, (uint32_t)slot);
 }
 
 bool write_count_inherited(const struct write_count *wc, int slot)
@@ -505,6 +365,12 @@ int write_count_add_dir(struct write_count *wc, int dir, struct write_id *ret_id
 	return r == -E2BIG ? -ENOSPC : r;
 }
 
+void write_count_dirs_known(struct write_count *wc)
+{
+	if (write_count_adopted(wc))
+		write_maps_forget_dirs(&wc->maps);
+}
+
 void write_count_del_dir(struct write_count *wc, const struct write_id *id)
 {
 	struct write_key key = {.dev = id->dev, .ino = id->ino};
@@ -531,13 +397,11 @@ void write_count_expire(struct write_count *wc, int64_t age_ns,
 			const struct write_hooks_user *hooks)
 {
 	int64_t now = clock_now_ns();
-	uint32_t used;
 
 	if (!wc->users)
 		return;
 	rest_is_over(wc);
-	used = MIN(__atomic_load_n(&wc->maps.meta->fresh, __ATOMIC_RELAXED), wc->maps.slots_n);
-	for (uint32_t slot = 0; slot < used; slot++) {
+	for (uint32_t slot = 0; slot < slots_used(wc); slot++) {
 		struct slot_user *user = &wc->users[slot];
 		struct write_enrolled e;
 		bool before;
@@ -556,31 +420,4 @@ void write_count_expire(struct write_count *wc, int64_t age_ns,
 		e.before = before;
 		hooks->expired(hooks->ctx, &e);
 	}
-}
-
-void write_count_stats(const struct write_count *wc, struct write_count_stats *ret_stats)
-{
-	*ret_stats = (struct write_count_stats){0};
-	if (wc->rung == RUNG_OFF)
-		return;
-	ret_stats->misses = write_hooks_misses(wc->hooks);
-	ret_stats->refused = __atomic_load_n(&wc->maps.meta->refused, __ATOMIC_RELAXED);
-	ret_stats->no_records = __atomic_load_n(&wc->maps.meta->no_records, __ATOMIC_RELAXED);
-}
-
-uint64_t write_count_misses(const struct write_count *wc)
-{
-	return wc->rung == RUNG_OFF ? 0 : write_hooks_misses(wc->hooks);
-}
-
-const char *write_count_no_positions(const struct write_count *wc)
-{
-	const char *why;
-
-	if (wc->rung == RUNG_OFF)
-		return "no program counts";
-	if (wc->rung == RUNG_KPROBE || wc->rung == RUNG_SYSCALL)
-		return "this rung does not see truncations";
-	why = write_hooks_why(wc->hooks, HOOKS_POSITIONS);
-	return why ? why : NULL;
 }

@@ -87,6 +87,8 @@ bool write_count_adopted(const struct write_count *wc);
  * open until write_count_del, so that the inode cannot be reused. owner: for the hooks.
  */
 int write_count_add(struct write_count *wc, int fd, void *owner, int *ret_slot);
+/* This process ends: what is pinned goes on counting although its files are given up. */
+void write_count_keep(struct write_count *wc);
 /* The slot rests for a grace period before it is given out again. */
 void write_count_del(struct write_count *wc, int slot);
 /* Its slot has been counting since an earlier process added the file. */
@@ -115,6 +117,8 @@ void write_count_acked(struct write_count *wc, int slot, uint64_t acked);
 /* From now on files in the open directory dir enrol themselves at their first write. 0 and the id;
  * -ENODATA, -EOPNOTSUPP, -ENOSPC as above. */
 int write_count_add_dir(struct write_count *wc, int dir, struct write_id *ret_id);
+/* All directories there are have been added: those of an earlier process are forgotten. */
+void write_count_dirs_known(struct write_count *wc);
 void write_count_del_dir(struct write_count *wc, const struct write_id *id);
 
 /* Readable when there is something to take; -1 when there never is. */

@@ -196,9 +196,27 @@ void write_maps_unwatch(struct write_maps *maps, const struct write_key *key)
 
 int write_maps_watch_dir(struct write_maps *maps, const struct write_key *key)
 {
-	uint32_t one = 1;
+	return bpf_map_update_elem(maps->fds[WRITE_MAP_DIRS], key, &maps->meta->run, BPF_ANY) < 0
+		       ? -errno
+		       : 0;
+}
 
-	return bpf_map_update_elem(maps->fds[WRITE_MAP_DIRS], key, &one, BPF_ANY) < 0 ? -errno : 0;
+void write_maps_forget_dirs(struct write_maps *maps)
+{
+	struct write_key key, next;
+	const struct write_key *at = NULL; /* the first */
+	uint32_t run;
+
+	while (bpf_map_get_next_key(maps->fds[WRITE_MAP_DIRS], at, &next) == 0) {
+		if (at && bpf_map_lookup_elem(maps->fds[WRITE_MAP_DIRS], at, &run) == 0 &&
+		    run != maps->meta->run)
+			write_maps_unwatch_dir(maps, at);
+		key = next;
+		at = &key;
+	}
+	if (at && bpf_map_lookup_elem(maps->fds[WRITE_MAP_DIRS], at, &run) == 0 &&
+	    run != maps->meta->run)
+		write_maps_unwatch_dir(maps, at);
 }
 
 void write_maps_unwatch_dir(struct write_maps *maps, const struct write_key *key)

@@ -44,6 +44,8 @@ int write_maps_watch(struct write_maps *maps, const struct write_key *key, uint3
 int write_maps_find(const struct write_maps *maps, const struct write_key *key, uint32_t *ret_slot);
 void write_maps_unwatch(struct write_maps *maps, const struct write_key *key);
 int write_maps_watch_dir(struct write_maps *maps, const struct write_key *key);
+/* Those that were not watched in this run. */
+void write_maps_forget_dirs(struct write_maps *maps);
 void write_maps_unwatch_dir(struct write_maps *maps, const struct write_key *key);
 
 /* A slot that serves nobody, all zero; false: there is none. */

@@ -60,11 +60,13 @@ static int try_count(struct write_maps *maps, uint32_t n, int fd, const struct w
 		r = -errno;
 	write_maps_unwatch(maps, key);
 	slot->rung = WRITE_RUNG_NONE;
+	slot->flags = WRITE_SLOT_RESTING; /* a late count could still go there */
 	return r < 0 ? r : (int)(__atomic_load_n(&slot->calls, __ATOMIC_ACQUIRE) - calls);
 }
 
-/* Several tries, because a program that interrupts itself is left out (write_hooks_misses). The
- * slot is used no more, as a late count could still go there. */
+/* Not needed again where counting goes on. Several tries, because a program that interrupts itself
+ * is left out (write_hooks_misses). The slot is used no more, as a late count could still go there.
+ */
 static int prove(struct write_maps *maps, enum rung rung, char why[WRITE_WHY_MAX])
 {
 	_cleanup_fd_ int fd = memfd_create("hotdrain-proof", MFD_CLOEXEC);
@@ -104,7 +106,7 @@ int write_rung_attach(struct write_hooks *hooks, struct write_maps *maps, enum r
 		snprintf(why, WRITE_WHY_MAX, "%s", refusal ? refusal : strerror(-r));
 		return r;
 	}
-	r = prove(maps, rung, why);
+	r = maps->adopted ? 0 : prove(maps, rung, why);
 	if (r < 0) {
 		write_hooks_detach(hooks, set);
 		return r;
