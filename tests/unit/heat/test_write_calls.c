@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What each hook sees of each way to write, on every filesystem: the golden table below, and what
- * the truncations say of it (positions), side by side on one file. Printed as remarks, calls/bytes.
+ * the truncations say of it (positions), side by side on one file. Printed as remarks: calls/bytes,
+ * and +bytes by positions where a rung has them.
  *
  * A filesystem that gives a file no counter on a rung is allowed only where may_lack_counter says
  * so; "none" stands in the table then. Nothing may be seen in part: a row is exact or fails.
+ *
+ * auto counts the ramfs, which has no hook of its own, by vfs; from then on both sets of programs
+ * run, and each file is still counted by one of them.
  *
  * Not in the table, because kernels differ: AIO with O_DIRECT. Where write_iter returns before the
  * bytes are written (xfs, btrfs on 6.1) no hook sees them, and only positions do.
@@ -65,11 +69,20 @@ static unsigned int row_seen(const struct row *row, enum rung rung)
 	}
 }
 
+static bool is_ramfs(const char *dir)
+{
+	struct statfs st;
+
+	return statfs(dir, &st) == 0 && st.f_type == RAMFS_MAGIC;
+}
+
 /* tmpfs and ext4 share no blocks, and an overlay shares those of the filesystem below it. */
 static bool row_is_for(const struct row *row, const char *dir)
 {
 	struct statfs st;
 
+	if (row->put == way_fallocate)
+		return !is_ramfs(dir);
 	if (row->put != way_clone && row->put != way_dedupe)
 		return true;
 	return statfs(dir, &st) == 0 &&
@@ -77,11 +90,11 @@ static bool row_is_for(const struct row *row, const char *dir)
 }
 
 /* Which rung counts for this slot: auto takes the next one for a filesystem without its hook. */
-static enum rung column_rung(const struct column *c)
+static enum rung column_rung(const struct column *c, const char *dir)
 {
 	enum rung rung = write_count_rung(c->wc);
 
-	return rung == RUNG_FS && !write_count_positions(c->wc, c->slot) ? RUNG_VFS : rung;
+	return rung == RUNG_FS && is_ramfs(dir) ? RUNG_VFS : rung;
 }
 
 /* false: this rung does not attach here, which a test of its own says. */
@@ -110,9 +123,10 @@ static bool column_check(struct place *place, const struct row *row, enum rung r
 
 	if (c->slot < 0) {
 		snprintf(line + len, line_size - len, "  %s none", rung_name(rung));
-		return may_lack_counter(place->dir, write_count_rung(c->wc));
+		return may_lack_counter(place->dir, write_count_rung(c->wc)) ||
+		       (rung == RUNG_FS && is_ramfs(place->dir));
 	}
-	calls = (uint64_t)TIMES * row_seen(row, column_rung(c));
+	calls = (uint64_t)TIMES * row_seen(row, column_rung(c, place->dir));
 	missed = place->world->lossy ? write_count_misses(c->wc) - c->misses : 0;
 	write_count_read(c->wc, c->slot, &t);
 	snprintf(line + len, line_size - len, "  %s %llu/%llu", rung_name(rung),
@@ -122,7 +136,7 @@ static bool column_check(struct place *place, const struct row *row, enum rung r
 	return t.calls == calls && t.bytes == calls * row->len;
 }
 
-/* cuts + size have grown by what was put; appended to line as "positions BYTES". */
+/* cuts + size have grown by what was put; appended to line as "+BYTES". */
 static bool positions_check(const struct row *row, struct column *c, int fd, off_t size_before,
 			    char *line, size_t line_size)
 {
@@ -136,7 +150,7 @@ static bool positions_check(const struct row *row, struct column *c, int fd, off
 	assert_int_equal(fstat(fd, &st), 0);
 	write_count_read(c->wc, c->slot, &t);
 	grown = t.cuts + (uint64_t)st.st_size - (uint64_t)size_before;
-	snprintf(line + len, line_size - len, "  positions %llu", (unsigned long long)grown);
+	snprintf(line + len, line_size - len, " +%llu", (unsigned long long)grown);
 	return grown == (uint64_t)TIMES * row->positions * row->len;
 }
 
@@ -191,10 +205,12 @@ static void call_is_seen_as_the_table_says(void **state)
 	row_put(row, &ways, fd);
 	snprintf(line, sizeof(line), "%-14s %-24s", place->dir, row->call);
 	for (enum rung r = RUNG_AUTO; r < RUNG_OFF; r++)
-		if (there[r])
-			well &= column_check(place, row, r, &columns[r], line, sizeof(line));
-	if (there[RUNG_FS])
-		well &= positions_check(row, &columns[RUNG_FS], fd, size, line, sizeof(line));
+		if (there[r]) {
+			struct column *c = &columns[r];
+
+			well &= column_check(place, row, r, c, line, sizeof(line));
+			well &= positions_check(row, c, fd, size, line, sizeof(line));
+		}
 	unlink(path);
 	print_message("# %s\n", line);
 	for (enum rung r = RUNG_AUTO; r < RUNG_OFF; r++)
@@ -202,6 +218,21 @@ static void call_is_seen_as_the_table_says(void **state)
 			write_count_del(columns[r].wc, columns[r].slot);
 	close(fd);
 	assert_true(well);
+}
+
+/* The first of all, so that auto has its programs from then on. */
+static void ramfs_add(struct world *world)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/ram", world->scratch);
+	if (world->dirs_n == DIRS_MAX || !world->own_mounts || mkdir(path, 0700) < 0 ||
+	    mount("none", path, "ramfs", 0, NULL) < 0)
+		return;
+	for (size_t d = world->dirs_n; d > 0; d--)
+		world->dirs[d] = world->dirs[d - 1];
+	world->dirs[0] = strdup(path);
+	world->dirs_n++;
 }
 
 int main(void)
@@ -212,6 +243,7 @@ int main(void)
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	world_init(&world);
 	world_dirs_add(&world, "WRITE_COUNT_OVERLAYS");
+	ramfs_add(&world);
 	write_count_new(RUNG_AUTO, 65536, NULL, &world.counts[RUNG_AUTO]);
 	world_add_all_proofs(&world, NULL, 0);
 	for (size_t d = 0; d < world.dirs_n; d++)
@@ -219,7 +251,8 @@ int main(void)
 			if (!row_is_for(&table[i], world.dirs[d]))
 				continue;
 			snprintf(name, sizeof(name), "%s: %s is seen as the table says",
-				 world_dir_name(&world, d), table[i].call);
+				 is_ramfs(world.dirs[d]) ? "ramfs" : world_dir_name(&world, d),
+				 table[i].call);
 			world_add(&world, name, call_is_seen_as_the_table_says,
 				  (struct place){&world, RUNG_AUTO, world.dirs[d], &table[i]});
 		}

@@ -326,7 +326,11 @@ int main(void)
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	world_init(&world);
-	for (enum rung r = RUNG_FS + 1; r < RUNG_OFF; r++)
-		world.wanted[r] = false; /* only this one knows positions */
-	return world_run(&world, "write_truncate", proofs, ARRAY_SIZE(proofs));
+	/* The others have no positions. The last proof takes its time, and what is cut off is
+	 * counted by the same programs on both. */
+	if (world.wanted[RUNG_FS])
+		world_add_proofs(&world, RUNG_FS, proofs, ARRAY_SIZE(proofs));
+	if (world.wanted[RUNG_VFS])
+		world_add_proofs(&world, RUNG_VFS, proofs, ARRAY_SIZE(proofs) - 1);
+	return world_finish(&world, "write_truncate");
 }

@@ -252,8 +252,8 @@ static inline void world_init(struct world *world)
 static inline void world_done(struct world *world)
 {
 	/* by tests that failed half-way */
-	static const char *const left[] = {"both",  "twin",  "twin2", "full",
-					   "upper", "lower", "bound", "merged"};
+	static const char *const left[] = {"both",  "twin",  "twin2",  "full", "upper",
+					   "lower", "bound", "merged", "ram"};
 	char path[128];
 
 	for (size_t r = 0; r < RUNG_OFF; r++)
