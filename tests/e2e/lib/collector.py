@@ -40,7 +40,7 @@ class Record(dict):
 
 
 class Collector:
-    """state: None: the program's own default. out: "pipe" (read as it comes), "stalled" (a pipe nobody reads before read_on()), a file object, or None."""
+    """state: None: the program's own default. env: None as a value takes it away. out: "pipe" (read as it comes), "stalled" (a pipe nobody reads before read_on()), a file object, or None."""
 
     def __init__(self, case, *args, out="pipe", bpf=True, state="none", env=None, **popen):
         mode = ["--bpf", case.bpf] if bpf else []
@@ -53,7 +53,9 @@ class Collector:
         self.sentinels = 0
         self.thread = None
         case.collectors.append(self)
-        env = {**{k: v for k, v in os.environ.items() if k != "CONTAINER_LOG_DIRECTORY"}, **(env or {})}
+        # The daemon aborts when its ledger does not close after a turn.
+        env = {**os.environ, "CONTAINER_LOG_DIRECTORY": None, "HOTDRAIN_CHECK_LEDGER": "1", **(env or {})}
+        env = {k: v for k, v in env.items() if v is not None}
         pipe = out in ("pipe", "stalled")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, env=env, stderr=log,
@@ -65,10 +67,12 @@ class Collector:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        proc.end(self.process)
+    def __exit__(self, failure, *_):
+        status = proc.end(self.process)
         if self.thread:
             self.thread.join(5)
+        if status == -signal.SIGABRT and not failure:
+            raise tap.Failure("aborted")
 
     # output
 
