@@ -94,6 +94,9 @@ class Lines:
     def total(self):
         return sum(map(len, self.sizes.values()))
 
+    def total_bytes(self):
+        return sum(map(sum, self.sizes.values()))
+
     def expect(self, j):
         for s, sizes in self.sizes.items():
             j.expect(self.ident, s, len(sizes))
