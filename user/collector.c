@@ -6,18 +6,14 @@
  */
 #include "collector.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "account/checkpoint.h"
 #include "account/ledger_socket.h"
 #include "account/state.h"
 #include "base/clock.h"
@@ -26,234 +22,18 @@
 #include "collector_impl.h"
 #include "collector_state.h"
 #include "config.h"
-#include "event/event.h"
 #include "event/event_queue.h"
 #include "files/descriptors.h"
 #include "files/files.h"
 #include "output/outlet.h"
-#include "output/sink.h"
 #include "watch/tree.h"
 #include "watch/watch.h"
 
-#define EVENTS_MAX      8192
 #define SWEEP_NS        NS_PER_SEC
 #define SETTLE_NS       (50 * NS_PER_MS)
-#define FDS_KEPT        8 /* descriptors beside those of log files, opened later */
-#define FDS_LEAST       4
 #define PARTIAL_REST_NS (300 * NS_PER_MS)
 #define CHAIN_WAIT_NS   (3 * NS_PER_SEC)
 #define RETRY_NS        (5 * NS_PER_SEC)
-
-static int on_flush(void *ctx, struct event *events, size_t n)
-{
-	struct collector *c = ctx;
-
-	for (size_t i = 0; i < n; i++) {
-		const struct event *e = &events[i];
-		struct file *f;
-
-		if (e->type == EVENT_CONTROL && e->action & CONTROL_OVERFLOW) {
-			files_verify(c->files);
-			tree_rescan(c->tree);
-			continue;
-		}
-		if (e->type != EVENT_FILE || tree_event(c->tree, e))
-			continue;
-		f = files_by_wd(c->files, e->watch);
-		if (f && e->action & FILE_UNWATCHED)
-			files_set_wd(c->files, f, -1);
-		if (f)
-			collector_touched(c, f);
-	}
-	return 0;
-}
-
-/* Signals are blocked before the first thread starts, and read from a descriptor. */
-static int open_signals(struct collector *c)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGIO, SIG_IGN); /* a broken lease, see file_writers */
-	c->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return c->signal_fd < 0 ? -errno : 0;
-}
-
-static void exclude_fd(struct collector *c, int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		files_exclude(c->files, (struct file_id){st.st_dev, st.st_ino});
-}
-
-/* hotdrain never feeds on its own log, nor on what it writes. */
-static void exclude_own(struct collector *c)
-{
-	exclude_fd(c, STDOUT_FILENO);
-	exclude_fd(c, STDERR_FILENO);
-	for (size_t i = 0; i < outlet_sinks(c->outlet); i++) {
-		dev_t dev;
-		ino_t ino;
-
-		if (sink_inode(outlet_sink(c->outlet, i), &dev, &ino))
-			files_exclude(c->files, (struct file_id){dev, ino});
-	}
-	if (c->cfg->own_pod_uid)
-		files_exclude_uid(c->files, c->cfg->own_pod_uid);
-}
-
-static void say_rung(const struct collector *c)
-{
-	static const enum rung rungs[] = {RUNG_FS, RUNG_VFS, RUNG_KPROBE, RUNG_SYSCALL};
-	enum rung rung = write_count_rung(c->counts);
-
-	for (size_t i = 0; i < ARRAY_SIZE(rungs); i++) {
-		const char *why = write_count_refusal(c->counts, rungs[i]);
-
-		if (why)
-			log_info("bpf: rung %s refused: %s", rung_name(rungs[i]), why);
-	}
-	if (rung == RUNG_OFF && c->cfg->bpf != RUNG_OFF)
-		log_warn(0, "bpf: no rung attaches, running on file sizes");
-	else
-		log_info("bpf: rung %s", rung_name(rung));
-}
-
-static int open_state(struct collector *c)
-{
-	struct checkpoint loaded;
-	int r = collector_open_state(c, &loaded);
-
-	if (r < 0 || !c->resuming)
-		return r;
-	r = collector_keep_accounts(c, &loaded);
-	if (r == 0)
-		r = collector_resume_new(c, &loaded);
-	return r < 0 ? log_err(r, "state: %s", strerror(-r)) : 0;
-}
-
-/* How many may be used for log files: the rest of the limit, but for a few for directories, the
- * checkpoint and the like. */
-static unsigned spare_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	struct rlimit limit;
-	unsigned used = 32, spare;
-
-	if (dir) {
-		for (used = 0; readdir(dir);)
-			used++;
-		closedir(dir);
-	}
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
-		return UINT_MAX;
-	spare = (unsigned)MIN(limit.rlim_cur, (rlim_t)UINT_MAX);
-	used += FDS_KEPT;
-	return spare > used + FDS_LEAST ? spare - used : FDS_LEAST;
-}
-
-static int open_rooms(struct collector *c)
-{
-	const struct config *cfg = c->cfg;
-	struct event_queue_options events = {
-		.capacity = EVENTS_MAX, .ctx = c, .on_flush = on_flush};
-	struct outlet_options out = {.specs = cfg->sinks.items,
-				     .n_specs = cfg->sinks.n,
-				     .format = cfg->format,
-				     .batches = cfg->batches,
-				     .batch_bytes = cfg->batch_bytes,
-				     .longest_line =
-					     reader_longest_line((uint32_t)cfg->line_max_bytes)};
-	struct files_hooks file_hooks = collector_file_hooks(c);
-	struct tree_hooks tree_hooks = collector_tree_hooks(c);
-	int r;
-
-	if ((r = open_signals(c)) < 0 || (r = event_queue_new(&events, &c->queue)) < 0 ||
-	    (r = watch_new(c->queue, &c->watch)) < 0 || (r = files_new(&file_hooks, &c->files)) < 0)
-		return log_err(r, "start: %s", strerror(-r));
-	r = tree_new(c->watch, cfg->roots.items, cfg->roots.n, cfg->link_roots.items,
-		     cfg->link_roots.n, &tree_hooks, &c->tree);
-	if (r < 0)
-		return r;
-	r = outlet_new(&out, &c->outlet);
-	if (r < 0)
-		return r;
-	r = write_count_new(cfg->bpf, cfg->files_max,
-			    strcmp(cfg->bpf_pin, "none") ? cfg->bpf_pin : NULL, &c->counts);
-	if (r < 0)
-		return r == -EBUSY
-			       ? log_err(r, "bpf.pin %s: in use by another hotdrain", cfg->bpf_pin)
-			       : log_err(r, "bpf: %s", strerror(-r));
-	c->reader.counts = c->counts;
-	exclude_own(c);
-	r = open_state(c); /* last: nobody is told of it who must start again anyway */
-	if (r < 0)
-		return r;
-	collector_open_ledger(c);
-	files_open_max(c->files, spare_descriptors());
-	return 0;
-}
-
-int collector_new(const struct config *cfg, struct collector **ret_collector)
-{
-	struct collector *c = calloc(1, sizeof(*c));
-	int r;
-
-	if (!c)
-		return -ENOMEM;
-	c->cfg = cfg;
-	c->signal_fd = -1;
-	list_init(&c->hot);
-	list_init(&c->slow);
-	list_init(&c->gone);
-	list_init(&c->recent);
-	c->joins = (struct join_budget){.max_bytes = cfg->join_max_bytes,
-					.line_max = (uint32_t)cfg->line_max_bytes};
-	c->reader = (struct reader){.format = cfg->decode,
-				    .line_max = (uint32_t)cfg->line_max_bytes,
-				    .budget = &c->joins};
-	c->limits = (struct heat_limits){.rotate_bytes = cfg->rotate_size_bytes,
-					 .rotate_files = cfg->rotate_files};
-	r = open_rooms(c);
-	if (r < 0) {
-		collector_free(c);
-		return r;
-	}
-	*ret_collector = c;
-	return 0;
-}
-
-void collector_free(struct collector *c)
-{
-	if (!c)
-		return;
-	if (c->queue)
-		event_queue_cancel(c->queue);
-	if (c->outlet && outlet_stop(c->outlet, 1000))
-		outlet_free(c->outlet);
-	if (c->counts)
-		write_count_keep(c->counts);
-	files_free(c->files);
-	tree_free(c->tree);
-	watch_free(c->watch);
-	event_queue_free(c->queue);
-	write_count_free(c->counts);
-	collector_close_ledger(c);
-	collector_close_state(c, false);
-	collector_resume_free(c);
-	list_for_each (l, next, &c->gone)
-		free(container_of(l, struct gone, in_gone));
-	close_fd(&c->signal_fd);
-	free(c->claims);
-	free(c->scratch);
-	free(c);
-}
 
 static void take_signals(struct collector *c)
 {
@@ -479,7 +259,7 @@ int collector_run(struct collector *c)
 	bool more = true;
 	int r;
 
-	say_rung(c);
+	collector_say_rung(c);
 	c->start_ns = c->active_ns = clock_now_ns();
 	files_start(c->files, c->cfg->start == CONFIG_START_END && !c->restarted);
 	c->scanning = true;

@@ -26,7 +26,7 @@ struct state;
 struct tree;
 struct watch;
 
-/* A container's log that has no file left, and of which something was lost. */
+/* A log that has no file left, and of which something was lost. */
 struct gone {
 	struct list in_gone;
 	struct tally tally;
@@ -45,12 +45,11 @@ struct collector {
 	struct ledger_socket *ledger; /* NULL: nobody can ask */
 	struct accounts *accounts;    /* of an earlier run, or NULL */
 	bool check_ledger;
-	int64_t check_ns;
 	unsigned n_uncountable; /* files that got no counter although there are some */
 	struct resume *resume;  /* what the last run left behind, until it has been found */
 	bool resuming;          /* there was a checkpoint */
-	bool restarted;     /* there was one, good or bad: what is there at the start is not old */
-	int64_t changed_ns; /* something to save since, 0: nothing */
+	bool restarted;         /* there was one, good or bad */
+	int64_t changed_ns;     /* something to save since, 0: nothing */
 	struct join_budget joins;
 	struct reader reader;
 	struct heat_limits limits;
@@ -63,7 +62,7 @@ struct collector {
 	struct priority_shares shares;
 
 	int signal_fd;
-	int64_t look_ns, slow_ns, sweep_ns, retry_ns; /* when next */
+	int64_t look_ns, slow_ns, sweep_ns, retry_ns, check_ns; /* when next */
 	int64_t active_ns; /* when something was last found, read or written */
 	int64_t start_ns;
 	bool stop, blocked;
@@ -110,17 +109,10 @@ static inline bool file_given_up(const struct file *f, int64_t now_ns)
 bool collector_drain(struct collector *c, int64_t now_ns);
 void collector_look(struct collector *c, int64_t now_ns);
 
-/* collector_ledger.c */
-void collector_open_ledger(struct collector *c);
-void collector_close_ledger(struct collector *c);
-void collector_answer_ledger(struct collector *c);
-void collector_check_ledger(struct collector *c, int64_t now_ns);
-
 /* collector_report.c */
+void collector_say_rung(const struct collector *c);
 void collector_summary(struct collector *c);
 void collector_state(struct collector *c);
 void collector_tally(struct collector *c, struct tally *ret_tally);
-void tally_add(struct tally *to, const struct tally *from);
-void tally_sub(struct tally *from, const struct tally *t); /* which was added before */
 
 #endif

@@ -18,36 +18,6 @@
 
 #define ACCOUNT_MAX 512
 
-void tally_add(struct tally *to, const struct tally *from)
-{
-	to->written_bytes += from->written_bytes;
-	to->uncounted_bytes += from->uncounted_bytes;
-	to->read_bytes += from->read_bytes;
-	to->delivered_bytes += from->delivered_bytes;
-	to->records += from->records;
-	to->malformed_lines += from->malformed_lines;
-	to->truncations += from->truncations;
-	to->skipped_bytes += from->skipped_bytes;
-	to->hole_bytes += from->hole_bytes;
-	for (int i = 0; i < LOST_REASONS; i++) {
-		to->lost[i].bytes += from->lost[i].bytes;
-		to->lost[i].events += from->lost[i].events;
-	}
-}
-
-void tally_sub(struct tally *from, const struct tally *t)
-{
-	from->written_bytes -= t->written_bytes;
-	from->uncounted_bytes -= t->uncounted_bytes;
-	from->read_bytes -= t->read_bytes;
-	from->delivered_bytes -= t->delivered_bytes;
-	from->records -= t->records;
-	for (int i = 0; i < LOST_REASONS; i++) {
-		from->lost[i].bytes -= t->lost[i].bytes;
-		from->lost[i].events -= t->lost[i].events;
-	}
-}
-
 static void add_chain(void *ctx, struct chain *c)
 {
 	tally_add(ctx, &c->tally);
@@ -249,4 +219,21 @@ void collector_state(struct collector *c)
 		fprintf(stderr, "  the kernel left out %" PRIu64 " counts: rates are estimates\n",
 			write_count_misses(c->counts));
 	files_each_chain(c->files, state_chain, NULL);
+}
+
+void collector_say_rung(const struct collector *c)
+{
+	static const enum rung rungs[] = {RUNG_FS, RUNG_VFS, RUNG_KPROBE, RUNG_SYSCALL};
+	enum rung rung = write_count_rung(c->counts);
+
+	for (size_t i = 0; i < ARRAY_SIZE(rungs); i++) {
+		const char *why = write_count_refusal(c->counts, rungs[i]);
+
+		if (why)
+			log_info("bpf: rung %s refused: %s", rung_name(rungs[i]), why);
+	}
+	if (rung == RUNG_OFF && c->cfg->bpf != RUNG_OFF)
+		log_warn(0, "bpf: no rung attaches, running on file sizes");
+	else
+		log_info("bpf: rung %s", rung_name(rung));
 }

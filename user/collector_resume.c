@@ -27,6 +27,7 @@
 #include "base/sys.h"
 #include "collector_end.h"
 #include "collector_impl.h"
+#include "collector_resume_impl.h"
 #include "collector_state.h"
 #include "config.h"
 #include "drain/account.h"
@@ -36,44 +37,12 @@
 #include "files/pod_path.h"
 #include "watch/tree.h"
 
-#define CLOCK_TICK_NS NS_PER_SEC /* between the clocks of births and of checkpoints */
-#define YOUNG_S       3
 #define ORDER_WAIT_NS (NS_PER_SEC / 2) /* a .gz that cannot be opened is not waited for longer */
 #define GIVE_UP_NS    (10 * NS_PER_SEC)
 #define HEAD_TELLS    32 /* bytes of a head that tell a file from its siblings */
 
-enum fate {
-	FATE_OPEN,      /* its file has not turned up */
-	FATE_REWRITTEN, /* it has, with other content */
-	FATE_FOUND,
-	FATE_GONE,
-};
-
-struct wanted {
-	struct table_node by_inode, by_log;
-	struct wanted *same_inode, *same_log;
-	struct {
-		uint64_t ino;
-		int64_t btime_ns;
-	} key;
-	const struct checkpoint_entry *e;
-	enum fate fate;
-};
-
-struct resume {
-	struct checkpoint loaded;
-	struct wanted *wanted; /* loaded.n */
-	struct table by_inode, by_log;
-	struct buf compressed; /* paths found in the scan, each with its NUL */
-	unsigned found, inside_gz, new_gz, gone;
-	int64_t born_until_ns; /* the wall clock at the start: what was born later is not of the
-				  past */
-	int64_t give_up_ns;    /* when it is judged whatever still fails */
-	bool judged;
-};
-
 /* Length of the part that all generations of a log have in common. */
-static size_t log_len(const char *path)
+size_t resume_log_len(const char *path)
 {
 	const char *name = strrchr(path, '/') + 1;
 
@@ -83,7 +52,7 @@ static size_t log_len(const char *path)
 static int want(struct resume *r, struct wanted *w, const struct checkpoint_entry *e)
 {
 	struct table_node *n;
-	size_t len = log_len(e->path);
+	size_t len = resume_log_len(e->path);
 	int rc = 0;
 
 	w->e = e;
@@ -146,7 +115,7 @@ void collector_resume_free(struct collector *c)
 	free(r);
 }
 
-static bool holds(struct file *f, uint64_t offset, uint32_t len, uint32_t sum)
+bool resume_holds(struct file *f, uint64_t offset, uint32_t len, uint32_t sum)
 {
 	char bytes[CHECKPOINT_HEAD_MAX];
 
@@ -161,9 +130,9 @@ static bool holds_content(struct file *f, const struct checkpoint_entry *e)
 
 	if (!f->compressed && sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < e->offset)
 		return false;
-	if (!holds(f, 0, e->head_len, e->head_sum))
+	if (!resume_holds(f, 0, e->head_len, e->head_sum))
 		return false;
-	return holds(f, e->offset - e->mark_len, e->mark_len, e->mark_sum) ||
+	return resume_holds(f, e->offset - e->mark_len, e->mark_len, e->mark_sum) ||
 	       (f->gz && gz_state(f->gz) != GZ_END && gz_inflated(f->gz) < e->offset);
 }
 
@@ -201,7 +170,7 @@ static void take_back(struct tally *t, uint64_t bytes)
 	t->written_bytes -= bytes;
 }
 
-static void go_on(struct collector *c, struct wanted *w, struct file *f)
+void resume_go_on(struct collector *c, struct wanted *w, struct file *f)
 {
 	const struct checkpoint_entry *e = w->e;
 	struct resume *r = c->resume;
@@ -233,7 +202,7 @@ void collector_resume_file(struct collector *c, struct file *f)
 		    (e->dev != f->id.dev && e->head_len < HEAD_TELLS))
 			continue;
 		if (holds_content(f, e)) {
-			go_on(c, w, f);
+			resume_go_on(c, w, f);
 			return;
 		}
 		/* Not the file of that name any more: then its inode was handed on. */
@@ -243,37 +212,6 @@ void collector_resume_file(struct collector *c, struct file *f)
 	}
 }
 
-/* A .gz that is not to be read, now or at the next start: one that is hardly older than the
- * checkpoint would look as if it had been born since. */
-static void leave_out(struct collector *c, const char *path, const struct stat *st, int64_t btime)
-{
-	struct checkpoint_entry e = {.dev = st->st_dev,
-				     .ino = st->st_ino,
-				     .btime_ns = btime,
-				     .flags = CHECKPOINT_GZ | CHECKPOINT_DONE,
-				     .path = (char *)path};
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	if (btime > (now.tv_sec - YOUNG_S) * NS_PER_SEC)
-		collector_keep_recent(c, &e);
-}
-
-void collector_resume_compressed(void *ctx, const char *path)
-{
-	struct collector *c = ctx;
-	size_t len = strlen(path);
-	int64_t btime;
-	struct stat st;
-
-	if (len <= 3 || strcmp(path + len - 3, ".gz") != 0)
-		return;
-	if (c->resume && !c->resume->judged)
-		buf_add(&c->resume->compressed, path, len + 1);
-	else if (c->scanning && sys.lstat(path, &st) == 0 && sys.birth(AT_FDCWD, path, &btime) == 0)
-		leave_out(c, path, &st, btime);
-}
-
 bool collector_resume_waits(const struct collector *c, int64_t now_ns)
 {
 	const struct resume *r = c->resume;
@@ -281,9 +219,9 @@ bool collector_resume_waits(const struct collector *c, int64_t now_ns)
 	return r && !r->judged && r->compressed.len && now_ns < c->start_ns + ORDER_WAIT_NS;
 }
 
-static struct wanted *of_log(const struct resume *r, const char *path)
+struct wanted *resume_of_log(const struct resume *r, const char *path)
 {
-	struct table_node *n = table_get(&r->by_log, path, log_len(path));
+	struct table_node *n = table_get(&r->by_log, path, resume_log_len(path));
 
 	return n ? container_of(n, struct wanted, by_log) : NULL;
 }
@@ -297,9 +235,9 @@ static bool head_tells(const struct checkpoint_entry *e)
 
 /* The entry whose content a file that nobody knew holds. A plain one can only be the copy of a file
  * that was then rewritten; else two files that begin alike would be taken for one. */
-static struct wanted *by_content(const struct resume *r, struct file *f, const char *path)
+struct wanted *resume_by_content(const struct resume *r, struct file *f, const char *path)
 {
-	for (struct wanted *w = of_log(r, path); w; w = w->same_log)
+	for (struct wanted *w = resume_of_log(r, path); w; w = w->same_log)
 		if (((w->fate == FATE_OPEN && f->compressed) || w->fate == FATE_REWRITTEN) &&
 		    !(w->e->flags & CHECKPOINT_GZ) && head_tells(w->e) && holds_content(f, w->e))
 			return w;
@@ -314,91 +252,13 @@ static void resume_stranger(void *ctx, struct file *f)
 
 	if (f->resumed || f->offset || f->compressed || !f->path)
 		return;
-	w = by_content(r, f, f->path);
+	w = resume_by_content(r, f, f->path);
 	if (w)
-		go_on(c, w, f);
+		resume_go_on(c, w, f);
 	else /* one that was empty may have become anything */
-		for (w = of_log(r, f->path); w; w = w->same_log)
+		for (w = resume_of_log(r, f->path); w; w = w->same_log)
 			if (w->fate == FATE_OPEN && !w->e->size)
 				w->fate = FATE_FOUND;
-}
-
-/* Not only alike in a header that all generations have: as much of its head as is ever kept, or all
- * of it. */
-static bool is_same(struct file *f, const struct checkpoint_entry *e)
-{
-	bool all = e->flags & CHECKPOINT_DONE && e->head_len == e->size;
-	char more;
-
-	return e->head_len && (all || e->head_len == CHECKPOINT_HEAD_MAX) &&
-	       holds(f, 0, e->head_len, e->head_sum) &&
-	       (!all || reader_pread(f, &more, 1, e->size) == 0);
-}
-
-/* Is the compressed file, of which nothing is wanted, nevertheless to be read? */
-static bool is_new(const struct resume *r, struct file *probe, const char *path, const char *stem,
-		   int64_t born_ns)
-{
-	struct stat st;
-
-	if (born_ns < r->loaded.time_ns - CLOCK_TICK_NS ||
-	    born_ns > r->born_until_ns + CLOCK_TICK_NS || sys.lstat(stem, &st) == 0)
-		return false;
-	if (!of_log(r, stem) && log_len(stem) == strlen(stem))
-		return false; /* not the name of a generation of any log */
-	for (struct wanted *w = of_log(r, stem); w; w = w->same_log)
-		if (w->fate == FATE_FOUND && is_same(probe, w->e))
-			return false;
-	return true;
-}
-
-static struct wanted *by_gz_identity(const struct resume *r, const struct stat *st, int64_t btime)
-{
-	struct wanted key = {.key = {st->st_ino, btime}}, *w;
-	struct table_node *n = table_get(&r->by_inode, &key.key, sizeof(key.key));
-
-	for (w = n ? container_of(n, struct wanted, by_inode) : NULL; w; w = w->same_inode)
-		if (w->fate == FATE_OPEN && w->e->flags & CHECKPOINT_GZ)
-			return w;
-	return NULL;
-}
-
-/* 0, also when it is none that is wanted, or -errno: worth another try. */
-static int resume_gz(struct collector *c, const char *path)
-{
-	struct resume *r = c->resume;
-	_cleanup_fd_ int fd = sys.open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	struct file probe = {.fd = fd, .compressed = true}, *f;
-	char stem[PATH_MAX];
-	struct wanted *w;
-	int64_t btime = 0;
-	struct stat st;
-	int rc = 0;
-
-	snprintf(stem, sizeof(stem), "%.*s", (int)(strlen(path) - 3), path);
-	if (fd < 0 || sys.fstat(fd, &st) < 0 || sys.birth(fd, "", &btime) < 0)
-		return errno == ENOENT || errno == ELOOP ? 0 : -errno;
-	if (!S_ISREG(st.st_mode))
-		return 0;
-	w = by_gz_identity(r, &st, btime);
-	if (!w)
-		w = by_content(r, &probe, stem);
-	if (!btime)
-		btime = st.st_ctim.tv_sec * NS_PER_SEC + st.st_ctim.tv_nsec;
-	if (w && w->e->flags & CHECKPOINT_DONE) {
-		w->fate = FATE_FOUND;
-		collector_keep_recent(c, w->e);
-	} else if (w || is_new(r, &probe, path, stem, btime)) {
-		rc = files_add_gz(c->files, path, take_fd(fd), &f);
-		if (rc == 0 && w)
-			go_on(c, w, f);
-		r->inside_gz += rc == 0 && w;
-		r->new_gz += rc == 0 && !w;
-	} else {
-		leave_out(c, path, &st, btime);
-	}
-	gz_free(probe.gz);
-	return rc == -EEXIST ? 0 : rc; /* two names of it */
 }
 
 /* Can it be told that nothing is there? Not while the root is missing or a directory refuses. */
@@ -422,7 +282,7 @@ static void judge(struct collector *c, struct wanted *w)
 
 	if (w->fate == FATE_REWRITTEN) {
 		w->fate = FATE_GONE;
-		collector_lose(c, e->path, log_len(e->path), LOST_TRUNCATED, unread);
+		collector_lose(c, e->path, resume_log_len(e->path), LOST_TRUNCATED, unread);
 		return;
 	}
 	if (w->fate != FATE_OPEN || !can_tell(c, e))
@@ -435,41 +295,7 @@ static void judge(struct collector *c, struct wanted *w)
 		return;
 	}
 	c->resume->gone++;
-	collector_lose(c, e->path, log_len(e->path), LOST_ROTATED_AWAY, unread);
-}
-
-struct candidate {
-	int64_t btime_ns;
-	const char *path;
-};
-
-static int older_first(const void *a, const void *b)
-{
-	const struct candidate *x = a, *y = b;
-
-	return (x->btime_ns > y->btime_ns) - (x->btime_ns < y->btime_ns);
-}
-
-/* The oldest first: where several begin alike, it is the one that was being read. */
-static void resume_compressed(struct collector *c)
-{
-	_cleanup_(buf_done) struct buf paths = c->resume->compressed, list = {0};
-	struct candidate next, *candidates;
-	size_t n = 0;
-
-	c->resume->compressed = (struct buf){0};
-	for (size_t at = 0; at < paths.len; at += strlen(next.path) + 1, n++) {
-		next = (struct candidate){0, paths.data + at};
-		sys.birth(AT_FDCWD, next.path, &next.btime_ns);
-		if (buf_add(&list, &next, sizeof(next)) < 0)
-			break;
-	}
-	candidates = (struct candidate *)(void *)list.data;
-	if (n)
-		qsort(candidates, n, sizeof(*candidates), older_first);
-	for (size_t i = 0; i < n; i++)
-		if (resume_gz(c, candidates[i].path) < 0)
-			collector_resume_compressed(c, candidates[i].path);
+	collector_lose(c, e->path, resume_log_len(e->path), LOST_ROTATED_AWAY, unread);
 }
 
 void collector_resume_rest(struct collector *c, int64_t now_ns)
@@ -479,7 +305,7 @@ void collector_resume_rest(struct collector *c, int64_t now_ns)
 
 	if (!r || r->judged)
 		return;
-	resume_compressed(c);
+	collector_resume_gz(c);
 	files_each(c->files, resume_stranger, c);
 	if ((files_settling(c->files) || tree_settling(c->tree) || r->compressed.len) &&
 	    now_ns < r->give_up_ns)

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "heat/write_count.h"
+#include "heat/write_told.h"
 
 #define LEN          100
 #define ROUNDS_MAX   101

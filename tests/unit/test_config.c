@@ -110,6 +110,7 @@ static void nothing_said_is_every_default(void **state)
 	assert_int_equal(c.start, CONFIG_START_BEGINNING);
 	assert_int_equal(c.order, ORDER_HOT);
 	assert_int_equal(c.bpf, RUNG_AUTO);
+	assert_string_equal(c.bpf_pin, "none");
 	assert_int_equal(c.log_level, LOG_INFO);
 	assert_int_equal(c.linger_ns, 5000000);
 	assert_int_equal(c.exit_when_idle_ns, -1);
@@ -188,7 +189,7 @@ static void bad_flag_is_one_line_with_what_was_expected(void **state)
 		{"--order ho", "--order: expected one of hot, fair, fifo, got 'ho'"},
 		{"-f xml", "--format: expected one of ndjson, raw, got 'xml'"},
 		{"--decode CRI", "--decode: expected one of auto, cri, docker, raw, got 'CRI'"},
-		{"--bpf lsm", "--bpf: expected one of auto, vfs, kprobe, syscall, off, got 'lsm'"},
+		{"--bpf lsm", "--bpf: expected one of auto, fs, vfs, kprobe, syscall, off, got 'lsm'"},
 		{"--start middle", "--start: expected one of beginning, end, got 'middle'"},
 		{"--root=", "--root: expected a directory, got ''"},
 		{"-r", "--root: expected a directory, got nothing"},
@@ -218,7 +219,7 @@ static void file_gives_every_key(void **state)
 
 	write_file(
 		"# all of them\n---\nroot: [/a, /b]\nlink_root: /c\nsink:\n  - stdout\n"
-		"  - \"file:/x y\"\nformat: raw\ndecode: cri\nstart: end\norder: fair\nbpf: off\n"
+		"  - \"file:/x y\"\nformat: raw\ndecode: cri\nstart: end\norder: fair\nbpf: off\nbpf.pin: /p\n"
 		"linger: 1ms\nexit_when_idle: 3s\nline_max: 2Mi\nbatch_bytes: 64Ki\nbatches: 4\n"
 		"join_max: 16Mi\nrotate_size: 1M\nrotate_files: 2\nrotate_quiet: 1s\n"
 		"hot_quiet: 100ms\ntick: 2ms\nstop_timeout: 1s\nfiles_max: 10\n"
@@ -237,6 +238,7 @@ static void file_gives_every_key(void **state)
 	assert_int_equal(c.start, CONFIG_START_END);
 	assert_int_equal(c.order, ORDER_FAIR);
 	assert_int_equal(c.bpf, RUNG_OFF);
+	assert_string_equal(c.bpf_pin, "/p");
 	assert_int_equal(c.log_level, LOG_DEBUG);
 	assert_int_equal(c.linger_ns, 1000000);
 	assert_int_equal(c.exit_when_idle_ns, 3000000000);
@@ -320,7 +322,7 @@ static void bad_file_is_one_line_with_key_and_line(void **state)
 		{"tick: 1ms\nroot: []\n", "@:2: root: expected a directory, got an empty list"},
 		{"root: ''\n", "@:1: root: expected a directory, got ''"},
 		{"linger: 1s\nlinger: 1s\n", "@:2: linger: the key is there twice"},
-		{"bpf: 3\n", "@:1: bpf: expected one of auto, vfs, kprobe, syscall, off, got '3'"},
+		{"bpf: 3\n", "@:1: bpf: expected one of auto, fs, vfs, kprobe, syscall, off, got '3'"},
 		{"{linger: 5}\n", "@: linger: " DURATION_EXPECTED "'5'"},
 		{"hello\n", "@: expected lines of the form KEY: VALUE"},
 		{"- a\n", "@: expected lines of the form KEY: VALUE"},
@@ -367,8 +369,9 @@ static void assert_same(const struct option *o, const struct config *a, const st
 			assert_string_equal(l->items[i], m->items[i]);
 		return;
 	}
-	if (o->offset == offsetof(struct config, state)) {
-		assert_string_equal(a->state, b->state);
+	if (o->offset == offsetof(struct config, state) ||
+	    o->offset == offsetof(struct config, bpf_pin)) {
+		assert_string_equal(*(char *const *)x, *(char *const *)y);
 		return;
 	}
 	/* None is narrower; of a wider one this is the half that tells (little-endian). */

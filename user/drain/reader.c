@@ -384,6 +384,7 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 	char *base = b->arena + b->used, *data = base + f->mark_len;
 	size_t room = b->used < b->fill_bytes ? b->fill_bytes - b->used : 0, want;
 	struct write_total total = {0};
+	struct stat st;
 	bool at_eof;
 	ssize_t n;
 	int rc;
@@ -423,8 +424,6 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 	f->sure = MAX(f->size, f->offset + (size_t)n - f->mark_len);
 	n -= f->mark_len;
 	if (n == 0) {
-		struct stat st;
-
 		if (!f->compressed && sys.fstat(f->fd, &st) == 0 &&
 		    (uint64_t)st.st_size < f->offset)
 			return start_over(r, f, ret_outcome);

@@ -11,60 +11,13 @@
 #include "base/table.h"
 #include "drain/decode.h"
 #include "drain/join.h"
+#include "files/tally.h"
 
 #define FILE_MARK_BYTES 128
 
 struct file;
 struct stat;
 struct table;
-
-/* Why bytes were never read. */
-enum lost_reason {
-	LOST_ROTATED_AWAY, /* the file was removed while hotdrain did not hold it */
-	LOST_TRUNCATED,
-	LOST_HELD_CAP,   /* unlinked, and given up because too much was held that way */
-	LOST_GZ_CORRUPT, /* in a compressed file that cannot be inflated to its end */
-	LOST_VANISHED,   /* the file was gone before it could be opened */
-	LOST_REASONS
-};
-
-struct lost {
-	uint64_t bytes;  /* as far as they are known */
-	uint64_t events; /* files or truncations, those of unknown size included */
-};
-
-/* What became of the bytes of a container's log (of its files, headers included); only growing, but
- * for what was called lost and is found in a copy. */
-struct tally {
-	/* written: what was lost unseen included; uncounted: read or readable, and not written as
-	 * far as the kernel saw. */
-	uint64_t written_bytes, uncounted_bytes;
-	uint64_t read_bytes, delivered_bytes, records, malformed_lines, truncations;
-	uint64_t skipped_bytes; /* beyond the line limit */
-	uint64_t hole_bytes;    /* NULs that nobody wrote */
-	struct lost lost[LOST_REASONS];
-};
-
-static inline void tally_lose(struct tally *t, enum lost_reason why, uint64_t bytes)
-{
-	t->lost[why].bytes += bytes;
-	t->lost[why].events++;
-}
-
-/* Of a file that was never opened: nothing else says that this was written. */
-static inline void tally_lose_unseen(struct tally *t, enum lost_reason why, uint64_t bytes)
-{
-	tally_lose(t, why, bytes);
-	t->written_bytes += bytes;
-}
-
-static inline bool tally_lost(const struct tally *t)
-{
-	for (int i = 0; i < LOST_REASONS; i++)
-		if (t->lost[i].events)
-			return true;
-	return false;
-}
 
 /* Where the live file was when it was last found truncated (drain/copy.h). */
 struct cut {
@@ -95,8 +48,8 @@ struct chain {
 	bool had_live;
 	enum decode_format format; /* what its content was told to be, AUTO: not yet */
 	struct tally tally;
-	uint64_t unread_bytes; /* of all its files, and whether one was cut unnoticed: when the ledger
-				  was last brought up to date */
+	uint64_t unread_bytes; /* of all its files, and whether one was cut unnoticed: when the
+				  ledger was last brought up to date */
 	bool unnoticed;
 	struct cut cut;
 };

@@ -9,10 +9,10 @@
  * Life of a file:
  *
  *      found --> HOT (polled) --quiet--> IDLE (one-shot watch, costs nothing) --written--> HOT
- *                 |
- *             displaced (renamed, unlinked, replaced): stays HOT until it is drained and no writer
- *             holds it any more; then it leaves the chain and its successor may be read. On disk it
- * is remembered (IDLE, done) so that it is never read twice; unlinked it is freed.
+ *
+ * Displaced (renamed, unlinked, replaced) it stays HOT until it is drained and no writer holds it
+ * any more; then it leaves the chain and its successor may be read. On disk it is remembered (IDLE,
+ * done) so that it is never read twice; unlinked it is freed.
  */
 #ifndef FILES_FILE_H
 #define FILES_FILE_H
@@ -41,8 +41,7 @@ struct file {
 	struct file_identity identity; /* as of when it was last asked for */
 	bool compressed;               /* offset, size and marks are of its content */
 	struct gz *gz;                 /* while it is being inflated, else NULL */
-	int fd, wd, slot; /* the armed watch, the write counter; -1: none. fd -1: closed for want of
-			     descriptors, reopened by its name when needed */
+	int fd, wd, slot; /* the watch, the counter, -1: none; fd -1: closed until it is needed */
 	char *path;       /* the name it has now; NULL: none that we know */
 
 	bool displaced, unlinked;
@@ -56,47 +55,41 @@ struct file {
 	unsigned inflight; /* spans of this file that the sinks hold, and joins begun in it */
 	int64_t displaced_ns;
 	uint64_t offset; /* the next byte to read */
-	uint64_t acked;  /* every sink has acknowledged the bytes before it, but for the records
-			    that are open there: where each stream's begins, plus 1; 0: none */
-	uint64_t open[BATCH_STREAMS];
-	uint64_t replay; /* before it only what belongs to records in replay_open is taken again */
-	uint64_t replay_open[BATCH_STREAMS];
+	/* Every sink has acknowledged the bytes before it, but for the records that are open there:
+	 * where each stream's begins, plus 1; 0: none. */
+	uint64_t acked, open[BATCH_STREAMS];
+	/* Before replay only what belongs to records in replay_open is taken again. */
+	uint64_t replay, replay_open[BATCH_STREAMS];
 	uint32_t epoch;    /* truncations: a span of an earlier one says nothing of this content */
 	uint64_t gz_size;  /* of the compressed file, at the last look */
 	uint64_t expected; /* its size as an earlier run knew it, 0: unknown */
 	uint64_t sure;     /* its size when a read last showed that it was not rewritten */
-	uint64_t consumed; /* bytes read or lost over all epochs */
-	/* drain/account.h */
-	uint64_t besides; /* bytes at its positions that nobody wrote: holes */
-	uint64_t base;    /* of consumed: before its account began, or in a copy's account */
+	uint64_t consumed; /* bytes read or lost over all epochs; this and on: drain/account.h */
+	uint64_t besides;  /* bytes at its positions that nobody wrote: holes */
+	uint64_t base;     /* of consumed: before its account began, or in a copy's account */
 	uint64_t accounted, accounted_uncounted; /* what the chain's tally has of it */
 	bool positions;                          /* its truncations are counted */
-	uint64_t seen_truncs;                    /* of them, noticed */
-	int64_t unsure_ns; /* truncated, and not yet known by how much, since; 0: it is */
+	uint64_t seen_truncs; /* of them, noticed; cut off since, and not yet known how much */
+	int64_t unsure_ns;
 	uint64_t torn; /* bytes behind offset without a newline, the rest of the line is awaited */
-	bool skip_line,
-		sync_line; /* up to the next newline: rest of a cut line; begun inside a line */
+	bool skip_line, sync_line; /* up to a newline: rest of a cut line; begun inside one */
 	uint32_t mark_len; /* the bytes before offset, as read: they differ when it was rewritten */
 	char mark[FILE_MARK_BYTES];
 	bool hole;         /* truncated, nothing read since: may begin with a hole */
 	uint32_t head_len; /* its first bytes, as read */
 	char head[FILE_MARK_BYTES];
-
-	/* heat */
-	uint64_t size;  /* the largest size known */
+	uint64_t size;  /* the largest size known; this and on: heat/ */
 	bool probe;     /* written to since the last read: read until the end shows */
 	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
 	uint64_t seen_calls;     /* counters at the last look */
 	uint64_t seen_shrinks;   /* at the last truncation that was noticed */
 	int64_t uncounted_bytes; /* written beside what its counter says */
-	bool copied;     /* what the next truncation turns out to have cut off is in a copy */
-	uint64_t rate;   /* bytes per second, smoothed */
-	int64_t rate_ns; /* when rate was updated, and rate_mark the bytes written then */
-	uint64_t rate_mark;
-	int64_t failed_ns;           /* reads fail since, 0: they do not */
-	int64_t mtime_ns;            /* at the last look at its size */
-	int64_t changed_ns;          /* last seen growing */
-	int64_t dirty_ns, served_ns; /* backlog since, 0: none; last drained, or dirty since */
+	bool copied; /* what the next truncation turns out to have cut off is in a copy */
+	uint64_t rate, rate_mark;     /* bytes per second, smoothed; bytes written at rate_ns */
+	int64_t rate_ns;              /* when rate was updated */
+	int64_t failed_ns;            /* reads fail since, 0: they do not */
+	int64_t mtime_ns, changed_ns; /* at the last look at its size; last seen growing */
+	int64_t dirty_ns, served_ns;  /* backlog since, 0: none; last drained, or dirty since */
 };
 
 static inline bool file_dirty(const struct file *f)

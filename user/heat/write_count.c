@@ -32,7 +32,7 @@
 #define SLOT_REST_NS NS_PER_SEC
 #define CUT_TRIES    1000
 
-static void enrolled_of(const struct write_slot *slot, struct write_enrolled *ret)
+void write_slot_enrolled(const struct write_slot *slot, struct write_enrolled *ret)
 {
 	*ret = (struct write_enrolled){
 		.dir = {.dev = slot->dir_dev, .ino = slot->dir_ino},
@@ -41,27 +41,6 @@ static void enrolled_of(const struct write_slot *slot, struct write_enrolled *re
 			   __atomic_load_n(&slot->size, __ATOMIC_RELAXED),
 		.acked = slot->acked,
 	};
-}
-
-static int take_record(void *ctx, void *data, size_t size)
-{
-	const struct write_record *r = data;
-	struct write_count *wc = ctx;
-	struct write_enrolled e;
-	struct slot_user *user;
-
-	if (size < sizeof(*r) || r->slot >= wc->maps.slots_n || !wc->taker)
-		return 0;
-	user = &wc->users[r->slot];
-	if (r->type == WRITE_RECORD_WAKE && user->state == SLOT_HELD) {
-		wc->taker->woken(wc->taker->ctx, user->owner);
-	} else if (r->type == WRITE_RECORD_ENROLLED && user->state == SLOT_FREE) {
-		user->state = SLOT_ENROLLED;
-		user->since_ns = clock_now_ns();
-		enrolled_of(&wc->maps.slots[r->slot], &e);
-		wc->taker->enrolled(wc->taker->ctx, &e);
-	}
-	return 0;
 }
 
 static void slot_wait(struct write_count *wc, uint32_t slot)
@@ -75,7 +54,7 @@ static struct write_key slot_key(const struct write_slot *slot)
 	return (struct write_key){.dev = slot->dev, .ino = slot->ino};
 }
 
-static void slot_rest(struct write_count *wc, uint32_t slot)
+void write_slot_rest(struct write_count *wc, uint32_t slot)
 {
 	struct write_key key = slot_key(&wc->maps.slots[slot]);
 	uint32_t found;
@@ -89,7 +68,7 @@ static void slot_rest(struct write_count *wc, uint32_t slot)
 }
 
 /* The others were never used. */
-static uint32_t slots_used(const struct write_count *wc)
+uint32_t write_slots_used(const struct write_count *wc)
 {
 	return MIN(__atomic_load_n(&wc->maps.meta->fresh, __ATOMIC_RELAXED), wc->maps.slots_n);
 }
@@ -102,18 +81,19 @@ int write_count_alloc(struct write_count *wc)
 		return r;
 	wc->users = calloc(wc->maps.slots_n, sizeof(*wc->users));
 	wc->resting = calloc(wc->maps.slots_n, sizeof(*wc->resting));
-	wc->records = ring_buffer__new(wc->maps.fds[WRITE_MAP_RECORDS], take_record, wc, NULL);
+	wc->records =
+		ring_buffer__new(wc->maps.fds[WRITE_MAP_RECORDS], write_count_record, wc, NULL);
 	if (!wc->users || !wc->resting || !wc->records)
 		return -ENOMEM;
 	/* That of the proof, and what rested when an earlier process ended. */
-	for (uint32_t slot = 0; slot < slots_used(wc); slot++)
+	for (uint32_t slot = 0; slot < write_slots_used(wc); slot++)
 		if (wc->maps.slots[slot].flags & WRITE_SLOT_RESTING)
 			slot_wait(wc, slot);
 	return 0;
 }
 
 /* Those that have rested are free again. */
-static void rest_is_over(struct write_count *wc)
+void write_slots_rested(struct write_count *wc)
 {
 	int64_t now = clock_now_ns();
 
@@ -164,7 +144,7 @@ static int slot_find(struct write_count *wc, const struct write_place *place, in
 	if (wc->users[slot].state == SLOT_RESTING)
 		return -ENOENT;
 	if (!is_same_file(&wc->maps.slots[slot], fd)) {
-		slot_rest(wc, slot);
+		write_slot_rest(wc, slot);
 		return -ENOENT;
 	}
 	slot_hold(wc, slot, place->fs, !(wc->maps.slots[slot].flags & WRITE_SLOT_ENROLLED), owner);
@@ -206,7 +186,7 @@ int write_count_add(struct write_count *wc, int fd, void *owner, int *ret_slot)
 
 	if (wc->rung == RUNG_OFF)
 		return -EOPNOTSUPP;
-	rest_is_over(wc);
+	write_slots_rested(wc);
 	r = write_key_of(wc->keys, fd, wc->rung == RUNG_FS, &place);
 	if (r < 0)
 		return r;
@@ -223,7 +203,7 @@ int write_count_add(struct write_count *wc, int fd, void *owner, int *ret_slot)
 	return r;
 }
 
-static bool slot_held(const struct write_count *wc, int slot)
+bool write_slot_held(const struct write_count *wc, int slot)
 {
 	return slot >= 0 && (uint32_t)slot < wc->maps.slots_n && wc->users &&
 	       wc->users[slot].state == SLOT_HELD;
@@ -236,16 +216,16 @@ void write_count_keep(struct write_count *wc)
 
 void write_count_del(struct write_count *wc, int slot)
 {
-	assert(slot_held(wc, slot));
+	assert(write_slot_held(wc, slot));
 	if (wc->keeping)
 		wc->users[slot] = (struct slot_user){0};
 	else
-		slot_rest(wc, (uint32_t)slot);
+		write_slot_rest(wc, (uint32_t)slot);
 }
 
 bool write_count_inherited(const struct write_count *wc, int slot)
 {
-	assert(slot_held(wc, slot));
+	assert(write_slot_held(wc, slot));
 	return wc->users[slot].inherited;
 }
 
@@ -258,8 +238,8 @@ bool write_count_left(struct write_count *wc, uint64_t st_dev, uint64_t ino, uin
 	if (!write_count_adopted(wc) || write_maps_find(&wc->maps, &key, &slot) < 0 ||
 	    wc->users[slot].state == SLOT_HELD || wc->users[slot].state == SLOT_RESTING)
 		return false;
-	slot_rest(wc, slot);
-	enrolled_of(&wc->maps.slots[slot], &e);
+	write_slot_rest(wc, slot);
+	write_slot_enrolled(&wc->maps.slots[slot], &e);
 	*ret_written = e.written;
 	return true;
 }
@@ -268,7 +248,7 @@ void write_count_read(const struct write_count *wc, int slot, struct write_total
 {
 	const struct write_slot *s;
 
-	assert(slot_held(wc, slot));
+	assert(write_slot_held(wc, slot));
 	s = &wc->maps.slots[slot];
 	/* calls first: the program adds to it last. */
 	ret_total->calls = __atomic_load_n(&s->calls, __ATOMIC_ACQUIRE);
@@ -282,7 +262,7 @@ void write_count_read(const struct write_count *wc, int slot, struct write_total
 
 bool write_count_positions(const struct write_count *wc, int slot)
 {
-	assert(slot_held(wc, slot));
+	assert(write_slot_held(wc, slot));
 	return write_rung_positions(wc->hooks, wc->users[slot].fs);
 }
 
@@ -304,7 +284,7 @@ bool write_count_cut(const struct write_count *wc, int slot, struct write_cut *r
 	struct write_slot *s;
 	uint64_t truncs, low, least = UINT64_MAX;
 
-	assert(slot_held(wc, slot));
+	assert(write_slot_held(wc, slot));
 	s = &wc->maps.slots[slot];
 	for (int i = 0; i < CUT_TRIES; i++) {
 		truncs = __atomic_load_n(&s->truncs, __ATOMIC_SEQ_CST);
@@ -325,99 +305,8 @@ bool write_count_cut(const struct write_count *wc, int slot, struct write_cut *r
 	return false;
 }
 
-bool write_count_arm(struct write_count *wc, int slot, uint64_t collected, uint64_t threshold)
-{
-	struct write_slot *s;
-
-	assert(slot_held(wc, slot));
-	s = &wc->maps.slots[slot];
-	if (s->rung == WRITE_RUNG_KPROBE) /* runs before the write */
-		return false;
-	__atomic_store_n(&s->collected, collected, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->threshold, threshold, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->woken, 0, __ATOMIC_SEQ_CST);
-	return true;
-}
-
 void write_count_acked(struct write_count *wc, int slot, uint64_t acked)
 {
-	assert(slot_held(wc, slot));
+	assert(write_slot_held(wc, slot));
 	__atomic_store_n(&wc->maps.slots[slot].acked, acked, __ATOMIC_RELAXED);
-}
-
-int write_count_add_dir(struct write_count *wc, int dir, struct write_id *ret_id)
-{
-	struct write_place place;
-	int r;
-
-	if (wc->rung == RUNG_OFF)
-		return -EOPNOTSUPP;
-	r = write_key_of(wc->keys, dir, false, &place);
-	if (r < 0)
-		return r;
-	/* The parent that a program sees of a file on an overlay differs between kernels. */
-	if (place.fs == WRITE_FS_OVERLAY ||
-	    write_rung_of(wc->hooks, wc->rung, wc->fallback, place.fs) == WRITE_RUNG_NONE)
-		return -ENODATA;
-	r = write_maps_watch_dir(&wc->maps, &place.key);
-	if (r == 0)
-		*ret_id = (struct write_id){.dev = place.key.dev, .ino = place.key.ino};
-	return r == -E2BIG ? -ENOSPC : r;
-}
-
-void write_count_dirs_known(struct write_count *wc)
-{
-	if (write_count_adopted(wc))
-		write_maps_forget_dirs(&wc->maps);
-}
-
-void write_count_del_dir(struct write_count *wc, const struct write_id *id)
-{
-	struct write_key key = {.dev = id->dev, .ino = id->ino};
-
-	if (wc->rung != RUNG_OFF)
-		write_maps_unwatch_dir(&wc->maps, &key);
-}
-
-int write_count_fd(const struct write_count *wc)
-{
-	return wc->records ? ring_buffer__epoll_fd(wc->records) : -1;
-}
-
-void write_count_take(struct write_count *wc, const struct write_hooks_user *hooks)
-{
-	if (!wc->records)
-		return;
-	wc->taker = hooks;
-	ring_buffer__consume(wc->records);
-	wc->taker = NULL;
-}
-
-void write_count_expire(struct write_count *wc, int64_t age_ns,
-			const struct write_hooks_user *hooks)
-{
-	int64_t now = clock_now_ns();
-
-	if (!wc->users)
-		return;
-	rest_is_over(wc);
-	for (uint32_t slot = 0; slot < slots_used(wc); slot++) {
-		struct slot_user *user = &wc->users[slot];
-		struct write_enrolled e;
-		bool before;
-
-		/* Its record was lost, or an earlier process had it. */
-		if (user->state == SLOT_FREE && wc->maps.slots[slot].rung != WRITE_RUNG_NONE)
-			*user = (struct slot_user){.state = SLOT_ENROLLED,
-						   .before = wc->maps.adopted,
-						   .since_ns = now};
-		if (user->state != SLOT_ENROLLED || now - user->since_ns < age_ns)
-			continue;
-		before = user->before;
-		/* Nothing is counted there any more when the figures are taken. */
-		slot_rest(wc, slot);
-		enrolled_of(&wc->maps.slots[slot], &e);
-		e.before = before;
-		hooks->expired(hooks->ctx, &e);
-	}
 }

@@ -33,32 +33,6 @@ struct write_total {
 	uint64_t truncs;  /* truncations that made it shorter */
 };
 
-/* Of a file or directory, as the kernel half knows it. */
-struct write_id {
-	uint32_t dev;
-	uint64_t ino;
-};
-
-/* A file that enrolled itself: nobody had it open when it was first written to. */
-struct write_enrolled {
-	struct write_id dir;
-	const char *name; /* it had then; empty: not known, cut at WRITE_NAME_MAX - 1 */
-	uint64_t written; /* so far, with what was cut off */
-	uint64_t acked;   /* of that, delivered by an earlier process */
-	bool before;      /* it was there before this process */
-};
-
-/* Called from write_count_take and write_count_expire; must not add or delete. */
-struct write_hooks_user {
-	void *ctx;
-	/* More than the threshold is unread in owner's slot, or the file was cut off. */
-	void (*woken)(void *ctx, void *owner);
-	/* A new file in a watched directory. */
-	void (*enrolled)(void *ctx, const struct write_enrolled *e);
-	/* It has not been added for a while: its slot is given back. */
-	void (*expired)(void *ctx, const struct write_enrolled *e);
-};
-
 /*
  * wanted: AUTO tries every rung in order, another one only itself, OFF nothing. On AUTO a file that
  * fs cannot count is counted by vfs. max_files: slots, at most WRITE_COUNT_SLOTS_MAX. pin: a
@@ -108,26 +82,8 @@ struct write_cut {
 
 /* False while a truncation is under way. Only where write_count_positions. */
 bool write_count_cut(const struct write_count *wc, int slot, struct write_cut *ret_cut);
-/* One record when the file has grown threshold bytes beyond collected (of cuts + size), 0: none
- * any more. Look at the counters after arming. False: this rung wakes nobody. */
-bool write_count_arm(struct write_count *wc, int slot, uint64_t collected, uint64_t threshold);
 /* How much of cuts + size is delivered, for a later process. */
 void write_count_acked(struct write_count *wc, int slot, uint64_t acked);
-
-/* From now on files in the open directory dir enrol themselves at their first write. 0 and the id;
- * -ENODATA, -EOPNOTSUPP, -ENOSPC as above. */
-int write_count_add_dir(struct write_count *wc, int dir, struct write_id *ret_id);
-/* All directories there are have been added: those of an earlier process are forgotten. */
-void write_count_dirs_known(struct write_count *wc);
-void write_count_del_dir(struct write_count *wc, const struct write_id *id);
-
-/* Readable when there is something to take; -1 when there never is. */
-int write_count_fd(const struct write_count *wc);
-void write_count_take(struct write_count *wc, const struct write_hooks_user *hooks);
-/* Enrolled files that were not added within age_ns, and those of which no record came. Looks at
- * all slots: a few times a minute. */
-void write_count_expire(struct write_count *wc, int64_t age_ns,
-			const struct write_hooks_user *hooks);
 
 struct write_count_stats {
 	uint64_t misses;     /* runs of programs that the kernel left out, for any file */

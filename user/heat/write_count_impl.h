@@ -10,6 +10,7 @@
 #include "heat/write_count.h"
 #include "heat/write_key.h"
 #include "heat/write_maps.h"
+#include "heat/write_told.h"
 
 struct ring_buffer;
 struct write_hooks;
@@ -43,6 +44,15 @@ struct write_count {
 	uint32_t resting_head, resting_len;
 };
 
+void write_slot_enrolled(const struct write_slot *slot, struct write_enrolled *ret);
+bool write_slot_held(const struct write_count *wc, int slot);
+void write_slot_rest(struct write_count *wc, uint32_t slot);
+/* Those that have rested are free again. */
+void write_slots_rested(struct write_count *wc);
+/* The others were never used. */
+uint32_t write_slots_used(const struct write_count *wc);
+/* A record of the ring buffer. ctx: the write_count. */
+int write_count_record(void *ctx, void *data, size_t size);
 /* What is needed once a rung is attached. 0 or -ENOMEM. */
 int write_count_alloc(struct write_count *wc);
 
