@@ -193,13 +193,16 @@ static __always_inline struct write_slot *slot_enrol(struct file *file, struct i
 	struct write_key dir;
 	__u32 index;
 
+	if ((READ(known, inode, i_mode) & S_IFMT) != S_IFREG)
+		return 0;
 	dentry = READ(known, file, f_path.dentry);
 	parent = READ(known, dentry, d_parent);
 	dir_inode = READ(known, parent, d_inode);
 	if (!dir_inode)
 		return 0;
-	dir = inode_key(dir_inode, reach);
-	if (!bpf_map_lookup_elem(&dirs, &dir) || (READ(known, inode, i_mode) & S_IFMT) != S_IFREG)
+	/* A directory and what is in it are of one device, on btrfs of one subvolume. */
+	dir = (struct write_key){.dev = key->dev, .ino = READ(known, dir_inode, i_ino)};
+	if (!bpf_map_lookup_elem(&dirs, &dir))
 		return 0;
 	if (stale)
 		bpf_map_delete_elem(&watch, key);

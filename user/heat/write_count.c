@@ -188,6 +188,8 @@ int write_count_add(struct write_count *wc, int fd, void *owner, int *ret_slot)
 		return -EOPNOTSUPP;
 	write_slots_rested(wc);
 	r = write_key_of(wc->keys, fd, wc->rung == RUNG_FS, &place);
+	if (r == -ENODATA && wc->rung == RUNG_FS && wc->fallback)
+		r = write_key_of(wc->keys, fd, false, &place); /* vfs counts the overlay's own */
 	if (r < 0)
 		return r;
 	slot_rung = write_rung_of(wc->hooks, wc->rung, wc->fallback, place.fs);

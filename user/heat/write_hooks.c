@@ -130,10 +130,18 @@ const char *write_hooks_words(int r)
 	case ENOENT:
 		return "this kernel lacks the function or the mechanism";
 	case EPERM:
-		return may_bpf() ? "Operation not permitted, though the capabilities are there"
-				 : "Operation not permitted (needs CAP_BPF and CAP_PERFMON)";
-	case EINVAL:
+		if (!may_bpf())
+			return "Operation not permitted (needs CAP_BPF and CAP_PERFMON)";
+		return may(CAP_SYS_ADMIN)
+			       ? "Operation not permitted, though the capabilities are there"
+			       : "Operation not permitted (a module's function needs "
+				 "CAP_SYS_ADMIN)";
 	case EACCES:
+		if (!may(CAP_SYS_ADMIN))
+			return "Permission denied (needs CAP_SYS_ADMIN, or a "
+			       "kernel.perf_event_paranoid of 2 or less)";
+		/* fallthrough */
+	case EINVAL:
 	case E2BIG:
 		return kernel_confidential() ? "refused under lockdown=confidentiality"
 					     : "rejected by this kernel (-v shows why)";
