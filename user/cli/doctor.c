@@ -26,7 +26,6 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "heat/write_count.h"
-#include "heat/write_key.h"
 
 #define DEFAULT_ROOT "/var/log/pods"
 #define EXIT_USER    2
@@ -112,7 +111,8 @@ static void show_capabilities(void)
 	} caps[] = {
 		{CAP_BPF, "  CAP_BPF", "load the counting programs"},
 		{CAP_PERFMON, "  CAP_PERFMON", "attach them"},
-		{CAP_SYS_ADMIN, "  CAP_SYS_ADMIN", "both, on kernels before 5.8"},
+		{CAP_SYS_ADMIN, "  CAP_SYS_ADMIN",
+		 "count on filesystems that are modules; kprobes"},
 		{CAP_DAC_READ_SEARCH, "  CAP_DAC_READ_SEARCH", "read logs of every owner"},
 		{CAP_SYS_RESOURCE, "  CAP_SYS_RESOURCE", "raise the limit of open files"},
 		{CAP_LEASE, "  CAP_LEASE", "know when a writer has closed a file of another owner"},
@@ -210,22 +210,30 @@ static int first_file(int dir_fd, int depth, int *most)
 	return found;
 }
 
-static const char *counters_possible(struct write_keys *keys, int dir_fd)
+/* How a file below the directory is counted, by counting it. */
+static const char *counting(struct write_count *wc, int dir_fd)
 {
-	int most = FIND_MOST;
+	int most = FIND_MOST, slot, r;
 	_cleanup_fd_ int fd = first_file(dir_fd, FIND_DEPTH, &most);
-	struct write_place place;
-	int r;
+	bool positions;
 
 	if (fd < 0)
 		return "counters: no file there yet to tell";
-	r = write_key_of(keys, fd, true, &place);
+	r = write_count_add(wc, fd, NULL, &slot);
+	if (r == -EOPNOTSUPP)
+		return "no counters (no rung attaches)";
 	if (r == -ENODATA)
-		return "no counters (inode numbers are not unique or not known here)";
-	return r < 0 ? strerror(-r) : "counters possible";
+		return "no counters (nothing counts this filesystem, or its inode numbers are not "
+		       "unique or not known here)";
+	if (r < 0)
+		return strerror(-r);
+	positions = write_count_positions(wc, slot);
+	write_count_del(wc, slot);
+	return positions ? "writes and truncations are counted"
+			 : "writes are counted, truncations are not";
 }
 
-static void show_root(struct write_keys *keys, const char *root)
+static void show_root(struct write_count *wc, const char *root)
 {
 	_cleanup_fd_ int fd = open(root, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	_cleanup_free_ char *real = realpath(root, NULL);
@@ -244,24 +252,24 @@ static void show_root(struct write_keys *keys, const char *root)
 	if (real && strcmp(real, root) != 0)
 		line(name, "is %s", real);
 	line(real && strcmp(real, root) != 0 ? "" : name, "readable, %s, %s",
-	     filesystem_name(fd, text, sizeof(text)), counters_possible(keys, fd));
+	     filesystem_name(fd, text, sizeof(text)), counting(wc, fd));
 }
 
 static void show_roots(char **roots, size_t n)
 {
-	struct write_keys *keys;
+	struct write_count *wc;
 	const char *given = getenv("CONTAINER_LOG_DIRECTORY");
 
 	puts("roots");
-	if (write_keys_new(&keys) < 0) {
+	if (write_count_new(RUNG_AUTO, 16, NULL, &wc) < 0) {
 		line("", "out of memory");
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
-		show_root(keys, roots[i]);
+		show_root(wc, roots[i]);
 	if (n == 0)
-		show_root(keys, given && *given ? given : DEFAULT_ROOT);
-	write_keys_free(keys);
+		show_root(wc, given && *given ? given : DEFAULT_ROOT);
+	write_count_free(wc);
 }
 
 static void usage(void)
