@@ -73,8 +73,9 @@ struct collector {
 	bool acked;     /* something was delivered since acks were last taken */
 	bool found_new; /* a file was opened since events were last taken */
 	int failure;    /* -errno that ends it */
-	struct tally ended; /* of the containers that are gone */
-	struct list recent; /* entries of files freed a moment ago (collector_state.c) */
+	struct tally ended;    /* of the containers that are gone */
+	struct tally restored; /* of those that are there, by earlier runs */
+	struct list recent;    /* entries of files freed a moment ago (collector_state.c) */
 	unsigned n_recent;
 	struct list gone; /* those of them that lost something, the first GONE_MAX */
 	unsigned n_gone, n_ended;

@@ -94,6 +94,7 @@ void collector_restore_chain(struct collector *c, struct chain *chain)
 	k->taken = true;
 	t = tally_of(&k->a);
 	tally_add(&chain->tally, &t);
+	tally_add(&c->restored, &t);
 }
 
 /* Each log of an earlier run that is not there: one that lost something by itself, up to some

@@ -117,6 +117,7 @@ void collector_summary(struct collector *c)
 	struct tally t;
 
 	collector_tally(c, &t);
+	tally_sub(&t, &c->restored);
 	files_stats(c->files, &files);
 	summary_containers(c);
 	log_info("%" PRIu64 " files, %" PRIu64 " lines, %s in %.1f s (%.0f lines/s), %" PRIu64
