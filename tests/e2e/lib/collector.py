@@ -67,7 +67,7 @@ class Collector:
     def __enter__(self):
         return self
 
-    def __exit__(self, failure, *_):
+    def __exit__(self, failure=None, *_):
         status = proc.end(self.process)
         if self.thread:
             self.thread.join(5)
