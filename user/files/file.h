@@ -45,8 +45,8 @@ struct file {
 	char *path;       /* the name it has now; NULL: none that we know */
 
 	bool displaced, unlinked;
-	bool sought;       /* without a name: a rescan was asked for */
-	bool announced;    /* its birth's event was seen */
+	bool sought;           /* without a name: a rescan was asked for */
+	bool announced, early; /* its birth's event was seen; found before, by its first write */
 	bool maybe_copy;   /* not read, in no chain, before it is known what it is (drain/copy.h) */
 	bool resumed;      /* goes on where an earlier run left off */
 	bool lingering;    /* left the chain while somebody still held it open for writing */

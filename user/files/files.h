@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "files/births.h"
 #include "files/file.h"
 
 struct files;
@@ -30,6 +31,9 @@ struct files_hooks {
 	void (*ended)(void *ctx, struct chain *c);
 	/* A compressed file, which is not followed. May be NULL. */
 	void (*compressed)(void *ctx, const char *path);
+	/* One more file or directory called path (by: 1) is counted as vanished; or one less (-1),
+	 * as it was found after all. May be NULL. */
+	void (*vanished)(void *ctx, const char *path, int by);
 	/* f is about to be closed for want of descriptors. May be NULL. */
 	void (*closing)(void *ctx, struct file *f);
 	/* How long until f's unread bytes will be lost, in ns. May be NULL. */
@@ -55,13 +59,6 @@ int files_exclude(struct files *fs, struct file_id id);
 /* Never collected: every file below a directory whose name ends in _UID (hotdrain's own pod). */
 void files_exclude_uid(struct files *fs, const char *uid);
 
-void files_found(struct files *fs, const char *path, const char *alias);
-/*
- * As files_found, by an event: a file got this name, from the name from if that is known. A log's
- * generations are born under its live name, each with one event: when it leads to a file that had
- * its event already, another one came and went in between, and is counted as vanished.
- */
-void files_born(struct files *fs, const char *path, const char *from);
 /* A compressed generation that is to be read. Takes fd, also on failure. It may be closed at once,
  * for want of descriptors. */
 int files_add_gz(struct files *fs, const char *path, int fd, struct file **ret_file);
@@ -77,8 +74,6 @@ void files_seek(struct files *fs, struct file *f, int64_t now_ns);
 void files_lose(struct files *fs, struct file *f);
 /* A file lost its name, or memory was short, since the last call: worth a rescan. */
 bool files_take_retry(struct files *fs);
-/* path was there, and was gone before it, or what is below it, could be opened. */
-void files_vanished(struct files *fs, const char *path);
 void files_gone(struct files *fs, const char *path);
 void files_gone_below(struct files *fs, const char *dir);
 /* After an overflow: drops every name that no longer leads to its file, and looks at every file. */

@@ -13,7 +13,7 @@
 #define FILES_NAMELESS_NS (8 * NS_PER_SEC) /* longer than until the rescan that it asks for */
 
 /* How a name became known. */
-enum told { TOLD_BY_LIST, TOLD_OF_BIRTH, TOLD_OF_MOVE };
+enum told { TOLD_BY_LIST, TOLD_OF_BIRTH, TOLD_OF_MOVE, TOLD_OF_WRITE };
 
 struct excluded {
 	struct table_node by_id;
@@ -54,6 +54,8 @@ void files_born_unseen(struct files *fs, const char *path);
 /* path, which led to id, could not be opened now. soon: only for want of a descriptor. */
 void files_postpone(struct files *fs, const char *path, const char *alias, const struct file_id *id,
 		    bool soon);
+/* f, found by its first write, is not what its name leads to any more. */
+void files_early_leaves(struct file *f);
 void files_leave_chain(struct files *fs, struct chain *c);
 /* Closes f, if it is open. */
 void files_close(struct files *fs, struct file *f);

@@ -2,12 +2,8 @@
 /*
  * What a name that came or went means. A rename is a name lost and a name found with an inode that
  * is known: no pairing of events is needed, and a half that got lost in an overflow costs nothing,
- * because files_verify drops stale names and the rescan finds the new ones.
- *
- * Which generations nobody saw is counted by their births: each has one event under the live name.
- *
- *   birth that leads to a file that had its own  --> one more was born than is known: unborn
- *   a file found first under its rotated name    --> takes an unborn back, or waits for its birth
+ * because files_verify drops stale names and the rescan finds the new ones. births.c: files that
+ * came and went unseen.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +17,6 @@
 #include "files/chain.h"
 #include "files/files_impl.h"
 #include "files/pod_path.h"
-
-#define LATE_NS NS_PER_SEC /* between a rotated file that was found and the event of its birth */
 
 struct file *files_at(const struct files *fs, const char *path)
 {
@@ -74,6 +68,7 @@ void files_lose_name(struct files *fs, struct file *f)
 
 	table_del(&fs->by_path, &f->by_path);
 	free(take_ptr(f->path));
+	files_early_leaves(f);
 	set_displaced(f);
 	if (f->fd >= 0 && sys.fstat(f->fd, &st) == 0) {
 		f->unlinked = st.st_nlink == 0;
@@ -133,6 +128,7 @@ static void rename_known(struct files *fs, struct file *f, const char *path)
 	if (f->path) {
 		if (leads_to(f->path, f))
 			return; /* a second hard link */
+		files_early_leaves(f);
 		table_del(&fs->by_path, &f->by_path);
 		free(take_ptr(f->path));
 		if (f->chain->live == f)
@@ -232,36 +228,6 @@ int files_add_gz(struct files *fs, const char *path, int fd, struct file **ret_f
 	return 0;
 }
 
-/* Nobody knows what was in it, only that it was there. */
-void files_vanished(struct files *fs, const char *path)
-{
-	struct chain *c = files_chain_of(fs, path);
-
-	fs->stats.vanished++;
-	if (!c)
-		return;
-	tally_lose(&c->tally, LOST_VANISHED, 0);
-	chain_break_joins(c, true);
-}
-
-void files_born_unseen(struct files *fs, const char *path)
-{
-	struct chain *c = files_chain_of(fs, path);
-
-	if (!c) {
-		files_vanished(fs, path);
-		return;
-	}
-	if (clock_now_ns() - c->found_late_ns > LATE_NS)
-		c->found_late = 0;
-	if (c->found_late) {
-		c->found_late--;
-		return;
-	}
-	files_vanished(fs, c->key);
-	c->unborn++;
-}
-
 static bool directory_is_there(const char *path)
 {
 	char dir[PATH_MAX];
@@ -277,7 +243,8 @@ static void gone_already(struct files *fs, const char *path, enum told told)
 {
 	struct chain *c = files_chain_of(fs, path);
 
-	if (told == TOLD_OF_MOVE || (told == TOLD_BY_LIST && !directory_is_there(path)))
+	if (told == TOLD_OF_MOVE || told == TOLD_OF_WRITE ||
+	    (told == TOLD_BY_LIST && !directory_is_there(path)))
 		return;
 	if (!c || strcmp(c->key, path) == 0)
 		files_born_unseen(fs, path);
@@ -348,6 +315,26 @@ bool files_take_retry(struct files *fs)
 	return retry;
 }
 
+static bool is_excluded(const struct files *fs, const char *path)
+{
+	return (fs->excluded_uid && strstr(path, fs->excluded_uid)) || pod_path_docker_own(path);
+}
+
+static bool is_excluded_id(const struct files *fs, struct file_id id)
+{
+	return table_get(&fs->excluded, &id, sizeof(id));
+}
+
+bool files_ignores(const struct files *fs, const char *path)
+{
+	return is_excluded(fs, path) || pod_path_ignored(strrchr(path, '/') + 1);
+}
+
+bool files_knows(const struct files *fs, struct file_id id)
+{
+	return files_of(fs, id) || files_waits_for(fs, id) || is_excluded_id(fs, id);
+}
+
 void files_told(struct files *fs, const char *path, const char *alias, enum told told)
 {
 	const char *slash = strrchr(path, '/');
@@ -355,7 +342,7 @@ void files_told(struct files *fs, const char *path, const char *alias, enum told
 	struct file *at, *f;
 	struct stat st;
 
-	if ((fs->excluded_uid && strstr(path, fs->excluded_uid)) || pod_path_docker_own(path))
+	if (is_excluded(fs, path))
 		return;
 	if (pod_path_ignored(slash ? slash + 1 : path)) {
 		if (fs->hooks.compressed)
@@ -376,7 +363,7 @@ void files_told(struct files *fs, const char *path, const char *alias, enum told
 			files_lose_name(fs, at);
 		return;
 	}
-	if (table_get(&fs->excluded, &id, sizeof(id)))
+	if (is_excluded_id(fs, id))
 		return;
 	f = files_of(fs, id);
 	if (f && !is_still(f, path)) {
@@ -394,18 +381,16 @@ void files_found(struct files *fs, const char *path, const char *alias)
 	files_told(fs, path, alias, TOLD_BY_LIST);
 }
 
-void files_found_late(struct files *fs, struct chain *c)
+/* What is gone by now has its birth's event, or is told of by files_lost_unseen. */
+void files_written(struct files *fs, const char *path)
 {
-	if (!c->unborn) {
-		c->found_late++;
-		c->found_late_ns = clock_now_ns();
-		return;
-	}
-	c->unborn--;
-	c->tally.lost[LOST_VANISHED].events--;
-	fs->stats.vanished--;
-	if (!c->unborn)
-		chain_break_joins(c, false);
+	uint64_t found = fs->stats.found;
+	struct file *f;
+
+	files_told(fs, path, NULL, TOLD_OF_WRITE);
+	f = files_at(fs, path);
+	if (f && fs->stats.found != found)
+		f->early = f == f->chain->live;
 }
 
 void files_born(struct files *fs, const char *path, const char *from)

@@ -16,25 +16,6 @@
 #define SOON_NS (20 * NS_PER_MS)
 #define LATE_NS (5 * NS_PER_SEC)
 
-void files_postpone(struct files *fs, const char *path, const char *alias, const struct file_id *id,
-		    bool soon)
-{
-	struct buf *b = &fs->postponed;
-	size_t before = b->len;
-
-	alias = alias ? alias : "";
-	if (buf_add(b, id, sizeof(*id)) < 0 || buf_add(b, path, strlen(path) + 1) < 0 ||
-	    buf_add(b, alias, strlen(alias) + 1) < 0) {
-		b->len = before;
-		fs->retry = true; /* without memory it is found by the next rescan */
-		return;
-	}
-	if (soon || !fs->pause_ns)
-		fs->pause_ns = SOON_NS;
-	if (!before)
-		fs->postponed_ns = clock_now_ns() + fs->pause_ns;
-}
-
 struct name {
 	struct file_id id;
 	const char *path, *alias;
@@ -50,6 +31,38 @@ static bool next_name(const struct buf *b, size_t *at, struct name *ret)
 	ret->alias = ret->path + strlen(ret->path) + 1;
 	*at += sizeof(ret->id) + strlen(ret->path) + strlen(ret->alias) + 2;
 	return true;
+}
+
+/* Told of twice: by its first write and by its birth, or by each listing. */
+static bool is_postponed(const struct buf *b, const char *path, const struct file_id *id)
+{
+	struct name n;
+
+	for (size_t at = 0; next_name(b, &at, &n);)
+		if (memcmp(&n.id, id, sizeof(*id)) == 0 && strcmp(n.path, path) == 0)
+			return true;
+	return false;
+}
+
+void files_postpone(struct files *fs, const char *path, const char *alias, const struct file_id *id,
+		    bool soon)
+{
+	struct buf *b = &fs->postponed;
+	size_t before = b->len;
+
+	if (is_postponed(b, path, id))
+		return;
+	alias = alias ? alias : "";
+	if (buf_add(b, id, sizeof(*id)) < 0 || buf_add(b, path, strlen(path) + 1) < 0 ||
+	    buf_add(b, alias, strlen(alias) + 1) < 0) {
+		b->len = before;
+		fs->retry = true; /* without memory it is found by the next rescan */
+		return;
+	}
+	if (soon || !fs->pause_ns)
+		fs->pause_ns = SOON_NS;
+	if (!before)
+		fs->postponed_ns = clock_now_ns() + fs->pause_ns;
 }
 
 static void try_again(struct files *fs, const struct name *n)

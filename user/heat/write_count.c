@@ -35,8 +35,12 @@
 void write_slot_enrolled(const struct write_slot *slot, struct write_enrolled *ret)
 {
 	*ret = (struct write_enrolled){
+		.file = {.dev = slot->dev, .ino = slot->ino},
 		.dir = {.dev = slot->dir_dev, .ino = slot->dir_ino},
-		.name = slot->name,
+		.gen = slot->gen,
+		.name = strnlen(slot->name, sizeof(slot->name)) < sizeof(slot->name) - 1
+				? slot->name
+				: "",
 		.written = __atomic_load_n(&slot->cuts, __ATOMIC_RELAXED) +
 			   __atomic_load_n(&slot->size, __ATOMIC_RELAXED),
 		.acked = slot->acked,

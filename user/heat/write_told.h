@@ -17,8 +17,9 @@ struct write_id {
 
 /* A file that enrolled itself: nobody had it open when it was first written to. */
 struct write_enrolled {
-	struct write_id dir;
-	const char *name; /* it had then; empty: not known, cut at WRITE_NAME_MAX - 1 */
+	struct write_id file, dir;
+	uint32_t gen;     /* tells it from a later file of the same id */
+	const char *name; /* it had then; empty: not known, or longer than WRITE_NAME_MAX - 2 */
 	uint64_t written; /* so far, with what was cut off */
 	uint64_t acked;   /* of that, delivered by an earlier process */
 	bool before;      /* it was there before this process */
