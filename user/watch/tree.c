@@ -45,6 +45,7 @@ struct tree {
 	char *moved_from; /* the path of the last half of a rename, and its cookie */
 	uint32_t moved_cookie;
 	bool moved_here;      /* the event being dealt with is the other half */
+	bool looking;         /* on behalf of tree_look */
 	bool short_of_memory; /* something was left out: a rescan finds it */
 	struct buf failed;    /* directories that could not be opened: tried again after a pause */
 	int64_t retry_ns, pause_ns;
@@ -60,14 +61,6 @@ static void node_drop(struct tree *t, struct node *n)
 	snprintf(path, sizeof(path), "%s", n->path);
 	node_free(&t->nodes, n);
 	t->hooks.gone_below(t->hooks.ctx, path);
-}
-
-/* dir "/" + name, canonical. False when it would be too long. */
-static bool join_path(char *out, const char *dir, const char *name)
-{
-	const char *slash = strcmp(dir, "/") == 0 ? "" : "/";
-
-	return snprintf(out, PATH_MAX, "%s%s%s", dir, slash, name) < PATH_MAX;
 }
 
 /* A directory to be watched and listed. A worklist, not a recursion: neither the depth of a tree
@@ -154,7 +147,7 @@ static void look_at(struct tree *t, struct node *n, const char *name, unsigned c
 	char path[PATH_MAX];
 	struct stat st;
 
-	if (!node_wants(n, name) || !join_path(path, n->path, name))
+	if (!node_wants(n, name) || !node_path_of(path, n, name))
 		return;
 	if (type == DT_UNKNOWN && sys.lstat(path, &st) == 0)
 		type = S_ISDIR(st.st_mode)   ? DT_DIR
@@ -170,6 +163,8 @@ static void look_at(struct tree *t, struct node *n, const char *name, unsigned c
 		return;
 	else if (e && t->hooks.born)
 		t->hooks.born(t->hooks.ctx, path, t->moved_here ? t->moved_from : NULL);
+	else if (t->looking && t->hooks.written)
+		t->hooks.written(t->hooks.ctx, path);
 	else
 		t->hooks.found(t->hooks.ctx, path, NULL);
 }
@@ -179,6 +174,12 @@ static void note_move(struct tree *t, const struct event *e, const char *path)
 	free(t->moved_from);
 	t->moved_from = strdup(path);
 	t->moved_cookie = t->moved_from ? e->cookie : 0;
+}
+
+static void dir_added(struct tree *t, const struct node *n, int dir_fd)
+{
+	if (t->hooks.dir_added)
+		t->hooks.dir_added(t->hooks.ctx, n->path, dir_fd);
 }
 
 /* Takes dir_fd. */
@@ -197,19 +198,6 @@ static void list_dir(struct tree *t, struct node *n, int dir_fd, struct buf *tod
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 			look_at(t, n, e->d_name, e->d_type, NULL, todo);
 	closedir(dir);
-}
-
-static struct node *parent_of(const struct tree *t, const char *path)
-{
-	char dir[PATH_MAX];
-	char *slash;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (!slash || slash == dir)
-		return NULL;
-	*slash = '\0';
-	return node_by_path(&t->nodes, dir);
 }
 
 static void open_failed(struct tree *t, const char *path, int err)
@@ -248,7 +236,7 @@ static void add_one(struct tree *t, const char *path, struct buf *todo)
 	}
 	n = node_by_path(&t->nodes, path);
 	if (!n)
-		n = node_new(&t->nodes, parent_of(t, path), path);
+		n = node_new(&t->nodes, node_parent_of(&t->nodes, path), path);
 	t->short_of_memory = t->short_of_memory || !n;
 	if (!n)
 		return;
@@ -257,6 +245,7 @@ static void add_one(struct tree *t, const char *path, struct buf *todo)
 		log_warn(0, "%s: no watch: %s, looking each second", path, strerror(-wd));
 	if (wd != n->wd)
 		node_set_watch(&t->nodes, n, wd < 0 ? -1 : wd);
+	dir_added(t, n, fd);
 	list_dir(t, n, take_fd(fd), todo);
 }
 
@@ -295,7 +284,7 @@ bool tree_event(struct tree *t, const struct event *e)
 		t->root_ns = 0;
 		return true;
 	}
-	if (!e->actor_name || !join_path(path, n->path, e->actor_name))
+	if (!e->actor_name || !node_path_of(path, n, e->actor_name))
 		return true;
 	if (e->action & FILE_MOVED_FROM)
 		note_move(t, e, path);
@@ -313,6 +302,36 @@ bool tree_event(struct tree *t, const struct event *e)
 		t->moved_here = false;
 	}
 	return true;
+}
+
+bool tree_look(struct tree *t, const char *dir, const char *name)
+{
+	struct node *n = node_by_path(&t->nodes, dir);
+	struct buf todo = {0};
+	char path[PATH_MAX];
+	struct stat st;
+	int fd = -1;
+
+	if (!n || (*name && !node_wants(n, name)))
+		return false;
+	t->looking = true;
+	if (*name && node_path_of(path, n, name) && sys.lstat(path, &st) == 0) {
+		look_at(t, n, name, DT_UNKNOWN, NULL, &todo);
+	} else {
+		fd = sys.open_plain(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd >= 0)
+			list_dir(t, n, fd, &todo);
+	}
+	t->looking = false;
+	work(t, &todo);
+	return fd >= 0;
+}
+
+bool tree_wants(const struct tree *t, const char *path)
+{
+	const struct node *n = node_parent_of(&t->nodes, path);
+
+	return n && node_wants(n, strrchr(path, '/') + 1);
 }
 
 /* A root can go away by a rename of itself or of a directory above it, which no watch of ours
@@ -441,6 +460,8 @@ int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *l
 		return -ENOMEM;
 	t->watch = w;
 	t->nodes.watch = w;
+	t->nodes.removed = hooks->dir_removed;
+	t->nodes.ctx = hooks->ctx;
 	t->hooks = *hooks;
 	r = roots_init(&t->roots, roots, n_roots, links, n_links);
 	if (r < 0) {
@@ -457,6 +478,7 @@ void tree_free(struct tree *t)
 		return;
 	buf_done(&t->failed);
 	free(t->moved_from);
+	t->nodes.removed = NULL; /* they are there, only not followed any more */
 	nodes_done(&t->nodes);
 	roots_done(&t->roots);
 	free(t);
@@ -464,7 +486,7 @@ void tree_free(struct tree *t)
 
 bool tree_covers(const struct tree *t, const char *path)
 {
-	return roots_cover(&t->roots, path) || parent_of(t, path);
+	return roots_cover(&t->roots, path) || node_parent_of(&t->nodes, path);
 }
 
 void tree_stats(const struct tree *t, struct tree_stats *ret_stats)

@@ -28,6 +28,13 @@ struct tree_hooks {
 	/* As found, by an event of its own, not by listing: from is the name that it had before if
 	 * it was renamed within the tree, else NULL. May be NULL: then found. */
 	void (*born)(void *ctx, const char *path, const char *from);
+	/* As found, by tree_look: if it was new, an event of its birth may be still to come. May be
+	 * NULL: then found. */
+	void (*written)(void *ctx, const char *path);
+	/* The directory path, open as fd, is about to be listed, for the first time or again,
+	 * whether it got a watch or not; and it is not known by that path any more. May be NULL. */
+	void (*dir_added)(void *ctx, const char *path, int fd);
+	void (*dir_removed)(void *ctx, const char *path);
 	/* A directory was gone before it could be looked into. */
 	void (*vanished)(void *ctx, const char *path);
 	/* The name path is gone, or leads to something else. */
@@ -55,6 +62,11 @@ void tree_free(struct tree *t);
 void tree_scan(struct tree *t);
 /* A file event of the read loop. True when its watch is a directory's (and it is dealt with). */
 bool tree_event(struct tree *t, const struct event *e);
+/* Somebody has written to a file called name in dir, which is known: finds it by that name, or,
+ * when that is empty or not there, by listing dir: then true. */
+bool tree_look(struct tree *t, const char *dir, const char *name);
+/* Is a file called path reported if it is there? Not in a directory that is not known. */
+bool tree_wants(const struct tree *t, const char *path);
 /* Lists everything again, after an overflow. */
 void tree_rescan(struct tree *t);
 /* Some directory could not be opened only a moment ago. */

@@ -2,12 +2,21 @@
 #include "watch/tree_node.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "watch/watch.h"
 
 #define NAMES_MAX 4096 /* linked names per directory; beyond it every name there is reported */
+
+bool node_path_of(char *out, const struct node *n, const char *name)
+{
+	const char *slash = strcmp(n->path, "/") == 0 ? "" : "/";
+
+	return snprintf(out, PATH_MAX, "%s%s%s", n->path, slash, name) < PATH_MAX;
+}
 
 struct node *node_new(struct nodes *ns, struct node *parent, const char *path)
 {
@@ -36,6 +45,8 @@ void node_free(struct nodes *ns, struct node *n)
 
 	list_for_each (l, next, &n->children)
 		node_free(ns, container_of(l, struct node, sibling));
+	if (ns->removed)
+		ns->removed(ns->ctx, n->path);
 	node_set_watch(ns, n, -1);
 	watch_del(ns->watch, wd);
 	ns->unwatched--;
@@ -51,6 +62,17 @@ struct node *node_by_path(const struct nodes *ns, const char *path)
 {
 	struct table_node *n = table_get(&ns->by_path, path, strlen(path));
 
+	return n ? container_of(n, struct node, by_path) : NULL;
+}
+
+struct node *node_parent_of(const struct nodes *ns, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	struct table_node *n;
+
+	if (!slash || slash == path)
+		return NULL;
+	n = table_get(&ns->by_path, path, (size_t)(slash - path));
 	return n ? container_of(n, struct node, by_path) : NULL;
 }
 

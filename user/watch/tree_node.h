@@ -11,8 +11,10 @@
 
 struct watch;
 
-struct nodes { /* zero-initialised but for watch */
+struct nodes { /* zero-initialised but for watch and removed */
 	struct watch *watch;
+	void (*removed)(void *ctx, const char *path); /* may be NULL: a node is being freed */
+	void *ctx;
 	struct table by_wd, by_path;
 	unsigned unwatched;
 };
@@ -29,6 +31,8 @@ struct node {
 	char path[];
 };
 
+/* The path of name in n, canonical; PATH_MAX bytes. False when it would be too long. */
+bool node_path_of(char *out, const struct node *n, const char *name);
 /* parent may be NULL: a root, or a directory that links lead to. NULL: no memory, or path is known.
  */
 struct node *node_new(struct nodes *ns, struct node *parent, const char *path);
@@ -36,6 +40,8 @@ struct node *node_new(struct nodes *ns, struct node *parent, const char *path);
 void node_free(struct nodes *ns, struct node *n);
 struct node *node_by_path(const struct nodes *ns, const char *path);
 struct node *node_by_wd(const struct nodes *ns, int wd);
+/* The node of the directory that path is in; NULL: there is none. */
+struct node *node_parent_of(const struct nodes *ns, const char *path);
 /* wd -1: it has none (any more). */
 void node_set_watch(struct nodes *ns, struct node *n, int wd);
 /* Is a name in this directory to be reported? In a linked one: the linked names and those that

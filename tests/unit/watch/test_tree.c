@@ -23,7 +23,9 @@ struct world {
 	struct watch *watch;
 	struct tree *tree;
 	char names[200][160]; /* reported and not gone since */
-	unsigned n, touched, overflows, vanished, born;
+	unsigned n, touched, overflows, vanished, born, written;
+	char dirs[100][160];
+	unsigned n_dirs, dirs_listed;
 	char last_vanished[160], from[160];
 	char alias[160];
 };
@@ -67,6 +69,36 @@ static void born(void *ctx, const char *path, const char *from)
 	found(ctx, path, NULL);
 }
 
+static void written(void *ctx, const char *path)
+{
+	struct world *w = ctx;
+
+	w->written++;
+	found(ctx, path, NULL);
+}
+
+static void dir_removed(void *ctx, const char *path)
+{
+	struct world *w = ctx;
+
+	for (unsigned i = 0; i < w->n_dirs; i++)
+		if (strcmp(w->dirs[i], path) == 0)
+			memmove(w->dirs[i--], w->dirs[--w->n_dirs], sizeof(w->dirs[0]));
+}
+
+static void dir_added(void *ctx, const char *path, int fd)
+{
+	struct world *w = ctx;
+	struct stat there, st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(stat(path, &there), 0);
+	assert_int_equal(st.st_ino, there.st_ino);
+	dir_removed(ctx, path);
+	snprintf(w->dirs[w->n_dirs++], sizeof(w->dirs[0]), "%s", path);
+	w->dirs_listed++;
+}
+
 static int on_flush(void *ctx, struct event *events, size_t n)
 {
 	struct world *w = ctx;
@@ -96,6 +128,9 @@ static void start(struct world *w, const char *root)
 	struct tree_hooks hooks = {.ctx = w,
 				   .found = found,
 				   .born = born,
+				   .written = written,
+				   .dir_added = dir_added,
+				   .dir_removed = dir_removed,
 				   .vanished = vanished,
 				   .gone = gone,
 				   .gone_below = gone};
@@ -496,6 +531,92 @@ static void a_root_that_is_missing_covers_nothing(void **state)
 	assert_true(covers(w, "root/a/0.log"));
 }
 
+static const char *in(struct world *w, const char *name)
+{
+	static char path[160];
+
+	snprintf(path, sizeof(path), "%s/%s", w->dir, name);
+	return path;
+}
+
+static void directories_are_told_of_when_they_come_and_go(void **state)
+{
+	struct world *w = *state;
+
+	run(w, "mkdir -p a/b/c");
+	start(w, "");
+	assert_int_equal(w->n_dirs, 4);
+	run(w, "mv a/b z; mkdir a/d");
+	settle(w);
+	assert_int_equal(w->n_dirs, 5); /* a, a/d, z, z/c and the root */
+	run(w, "rm -r z a/d");
+	settle(w);
+	assert_int_equal(w->n_dirs, 2);
+}
+
+static void directories_without_a_watch_are_told_of(void **state)
+{
+	struct world *w = *state;
+
+	sys.inotify_add_watch = no_watch;
+	run(w, "mkdir -p a/b");
+	start(w, "");
+	assert_int_equal(w->n_dirs, 3);
+	run(w, "rm -r a/b");
+	tree_turn(w->tree, clock_now_ns() + 10 * NS_PER_SEC);
+	assert_int_equal(w->n_dirs, 2);
+}
+
+static void what_was_written_to_is_found_by_its_name(void **state)
+{
+	struct world *w = *state;
+	unsigned listed;
+
+	sys.inotify_add_watch = no_watch; /* nothing else tells */
+	run(w, "mkdir a");
+	start(w, "");
+	listed = w->dirs_listed;
+	run(w, "touch a/0.log a/1.log");
+	assert_false(tree_look(w->tree, in(w, "a"), "0.log"));
+	assert_int_equal(w->n, 1);
+	assert_true(has(w, "a/0.log"));
+	assert_int_equal(w->written, 1);
+	assert_int_equal(w->dirs_listed, listed);
+	assert_false(tree_look(w->tree, in(w, "nowhere"), "0.log"));
+}
+
+static void what_was_renamed_since_is_found_by_listing(void **state)
+{
+	struct world *w = *state;
+
+	sys.inotify_add_watch = no_watch;
+	run(w, "mkdir a");
+	start(w, "");
+	run(w, "touch a/0.log.1");
+	assert_true(tree_look(w->tree, in(w, "a"), "0.log"));
+	assert_true(has(w, "a/0.log.1"));
+	run(w, "touch a/2.log");
+	assert_true(tree_look(w->tree, in(w, "a"), "")); /* the name is not known */
+	assert_true(has(w, "a/2.log"));
+	assert_int_equal(w->written, 3);
+	assert_int_equal(w->vanished, 0);
+}
+
+static void a_link_s_neighbours_are_not_wanted(void **state)
+{
+	struct world *w = *state;
+
+	run(w, "mkdir -p containers pods/n_p_u/c; touch pods/n_p_u/c/0.log;"
+	       "ln -s $PWD/pods/n_p_u/c/0.log containers/p_n_c-0123456789abcdef.log");
+	start(w, "/containers");
+	run(w, "touch pods/n_p_u/c/9.log pods/n_p_u/c/0.log.1");
+	assert_false(tree_wants(w->tree, in(w, "pods/n_p_u/c/9.log")));
+	assert_true(tree_wants(w->tree, in(w, "pods/n_p_u/c/0.log.1")));
+	assert_false(tree_wants(w->tree, in(w, "elsewhere/0.log")));
+	assert_false(tree_look(w->tree, in(w, "pods/n_p_u/c"), "9.log"));
+	assert_int_equal(w->written, 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 static const struct CMUnitTest tests[] = {
 	T(what_exists_is_found_at_any_depth),
@@ -515,5 +636,10 @@ static const struct CMUnitTest tests[] = {
 	T(births_are_told_with_the_name_before),
 	T(what_is_below_a_root_or_beside_a_link_is_covered),
 	T(a_root_that_is_missing_covers_nothing),
+	T(directories_are_told_of_when_they_come_and_go),
+	T(directories_without_a_watch_are_told_of),
+	T(what_was_written_to_is_found_by_its_name),
+	T(what_was_renamed_since_is_found_by_listing),
+	T(a_link_s_neighbours_are_not_wanted),
 };
 RUN_TESTS(tests)
