@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The event loop. It waits in one ppoll for four descriptors (the event queue's timer, the sinks'
- * acknowledgements, signals, the end of a save) and a timeout. No epoll, no timer descriptors: with
- * so few and deadlines that change every turn, that would be more system calls for nothing.
+ * The event loop. It waits in one ppoll for a few descriptors (the event queue's timer, the sinks'
+ * acknowledgements, signals, the end of a save, the kernel half's records) and a timeout. No epoll,
+ * no timer descriptors: with so few and deadlines that change every turn, that would be more system
+ * calls for nothing.
  */
 #include "collector.h"
 
@@ -18,6 +19,7 @@
 #include "account/state.h"
 #include "base/clock.h"
 #include "base/sys.h"
+#include "collector_counts.h"
 #include "collector_end.h"
 #include "collector_impl.h"
 #include "collector_state.h"
@@ -25,6 +27,7 @@
 #include "event/event_queue.h"
 #include "files/descriptors.h"
 #include "files/files.h"
+#include "heat/write_told.h"
 #include "output/outlet.h"
 #include "watch/tree.h"
 #include "watch/watch.h"
@@ -32,7 +35,7 @@
 #define SWEEP_NS        NS_PER_SEC
 #define SETTLE_NS       (50 * NS_PER_MS)
 #define PARTIAL_REST_NS (300 * NS_PER_MS)
-#define CHAIN_WAIT_NS   (3 * NS_PER_SEC)
+#define CHAIN_WAIT_NS   (10 * NS_PER_SEC) /* longer than until newcomers expire */
 #define RETRY_NS        (5 * NS_PER_SEC)
 
 static void take_signals(struct collector *c)
@@ -52,7 +55,7 @@ static int64_t next_deadline(const struct collector *c, bool more)
 {
 	int64_t at = MIN(c->sweep_ns, tree_next_ns(c->tree)),
 		waiting = outlet_waiting_since(c->outlet);
-	int64_t save;
+	int64_t armed = collector_armed_ns(c), save;
 
 	if (more && !c->blocked)
 		return 0;
@@ -62,10 +65,11 @@ static int64_t next_deadline(const struct collector *c, bool more)
 	at = MIN(at, save);
 	if (waiting)
 		at = MIN(at, waiting + c->cfg->linger_ns);
-	if (list_linked(&c->hot))
+	if (list_linked(&c->hot) || c->lively)
 		at = MIN(at, c->look_ns);
-	else if (list_linked(&c->slow))
+	if (list_linked(&c->slow) || list_linked(&c->armed))
 		at = MIN(at, c->slow_ns);
+	at = MIN(at, armed);
 	if (c->cfg->exit_when_idle_ns >= 0 && !list_linked(&c->hot) && outlet_idle(c->outlet))
 		at = MIN(at, c->active_ns + c->cfg->exit_when_idle_ns);
 	return at;
@@ -82,7 +86,6 @@ static void take_events(struct collector *c)
 	struct pollfd fd = {event_queue_fd(c->queue), POLLIN, 0};
 	int64_t until_ns = clock_now_ns() + SETTLE_NS;
 
-	c->found_new = false;
 	event_queue_flush(c->queue);
 	while ((c->found_new || c->unsettled) && clock_now_ns() < until_ns) {
 		uint64_t mark = watch_mark(c->watch);
@@ -99,11 +102,13 @@ static void take_events(struct collector *c)
 
 static void wait_for_work(struct collector *c, bool more)
 {
+	bool records = !list_linked(&c->hot) && !c->lively; /* else they are taken at the tick */
 	struct pollfd fds[] = {{event_queue_fd(c->queue), POLLIN, 0},
 			       {outlet_fd(c->outlet), POLLIN, 0},
 			       {c->signal_fd, POLLIN, 0},
 			       {c->state ? state_fd(c->state) : -1, POLLIN, 0},
-			       {c->ledger ? ledger_socket_fd(c->ledger) : -1, POLLIN, 0}};
+			       {c->ledger ? ledger_socket_fd(c->ledger) : -1, POLLIN, 0},
+			       {records ? write_count_fd(c->counts) : -1, POLLIN, 0}};
 	int64_t deadline = next_deadline(c, more), ns;
 	struct timespec timeout = {0};
 	bool acks = c->blocked;
@@ -114,8 +119,11 @@ static void wait_for_work(struct collector *c, bool more)
 		ns = MAX(deadline - clock_now_ns(), INT64_C(0));
 		timeout = (struct timespec){ns / NS_PER_SEC, ns % NS_PER_SEC};
 	}
-	if (ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL) <= 0 && !c->unsettled)
-		return;
+	if (ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL) <= 0)
+		for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+			fds[i].revents = 0;
+	c->found_new = false;
+	collector_take_counts(c);
 	if (fds[2].revents)
 		take_signals(c);
 	if (fds[1].revents)
@@ -124,7 +132,7 @@ static void wait_for_work(struct collector *c, bool more)
 		state_ended(c->state);
 	if (fds[4].revents)
 		collector_answer_ledger(c);
-	if (fds[0].revents || c->unsettled)
+	if (fds[0].revents || c->unsettled || c->found_new)
 		take_events(c);
 }
 
@@ -135,6 +143,7 @@ static void slow_work(struct collector *c, int64_t now_ns)
 		files_end_chains(c->files, now_ns - CHAIN_WAIT_NS);
 		c->sweep_ns = now_ns + SWEEP_NS;
 	}
+	collector_expire_counts(c, now_ns);
 	if (now_ns >= files_postponed_ns(c->files))
 		files_take_postponed(c->files);
 	if (now_ns >= c->retry_ns) {
@@ -209,6 +218,7 @@ static void drain_held(struct collector *c, int64_t deadline_ns)
 	bool more = true;
 
 	c->ending = true;
+	collector_wake_armed(c, INT64_MAX);
 	do {
 		int64_t now = clock_now_ns();
 
@@ -264,6 +274,7 @@ int collector_run(struct collector *c)
 	files_start(c->files, c->cfg->start == CONFIG_START_END && !c->restarted);
 	c->scanning = true;
 	tree_scan(c->tree);
+	collector_dirs_known(c);
 	c->scanning = false;
 	/* Saved at once: after a crash --start end must not begin at another end. */
 	if (c->state && !c->restarted)

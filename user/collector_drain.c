@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "collector_counts.h"
 #include "collector_end.h"
 #include "collector_impl.h"
 #include "collector_state.h"
@@ -54,20 +55,38 @@ static void look_at_hot(struct collector *c, struct file *f, int64_t now_ns)
 		collector_close_displaced(c, f, now_ns);
 	else if (now_ns - f->changed_ns >= c->cfg->hot_quiet_ns)
 		collector_cool_down(c, f, now_ns);
+	else
+		collector_rest(c, f);
+}
+
+/*
+ * A file that is written to now and then is looked at when its record comes, at once. When there
+ * was something in two ticks running, records wait for the next tick, and many cost one wake-up.
+ */
+static void look_at_all_hot(struct collector *c, int64_t now_ns)
+{
+	bool any = list_linked(&c->hot);
+
+	c->lively = any && now_ns - c->busy_ns <= 2 * c->cfg->tick_ns;
+	if (any) {
+		c->busy_ns = now_ns;
+		c->look_ns = now_ns + c->cfg->tick_ns;
+	}
+	c->held_bytes = 0;
+	list_for_each (l, next, &c->hot)
+		look_at_hot(c, container_of(l, struct file, in_hot), now_ns);
+	collector_drop_held(c);
 }
 
 void collector_look(struct collector *c, int64_t now_ns)
 {
-	if (now_ns >= c->look_ns) {
-		c->look_ns = now_ns + c->cfg->tick_ns;
-		c->held_bytes = 0;
-		list_for_each (l, next, &c->hot)
-			look_at_hot(c, container_of(l, struct file, in_hot), now_ns);
-		collector_drop_held(c);
-	}
+	collector_wake_armed(c, now_ns);
+	if (now_ns >= c->look_ns)
+		look_at_all_hot(c, now_ns);
 	if (now_ns < c->slow_ns)
 		return;
 	c->slow_ns = now_ns + SLOW_NS;
+	collector_look_armed(c, now_ns);
 	list_for_each (l, next, &c->slow) {
 		struct file *f = container_of(l, struct file, in_hot);
 
@@ -185,6 +204,8 @@ static bool serve(struct collector *c, struct priority *p, struct claim *claim, 
 		c->unsettled = true;
 	if (outcome == READ_END)
 		f->dirty_ns = 0;
+	if (outcome == READ_END && r == 0)
+		collector_rest(c, f);
 	priority_served(p, claim, bytes,
 			outcome == READ_END || (outcome == READ_FULL && empty && !bytes), now_ns);
 	return true;

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "collector_counts.h"
 #include "collector_end.h"
 #include "collector_impl.h"
 #include "collector_state.h"
@@ -166,6 +167,7 @@ struct files_hooks collector_file_hooks(struct collector *c)
 				    .ended = ended,
 				    .compressed = collector_resume_compressed,
 				    .closing = closing,
+				    .vanished = collector_vanished,
 				    .deadline = deadline};
 }
 
@@ -177,6 +179,11 @@ static void found(void *ctx, const char *path, const char *alias)
 static void born(void *ctx, const char *path, const char *from)
 {
 	files_born(((struct collector *)ctx)->files, path, from);
+}
+
+static void written(void *ctx, const char *path)
+{
+	files_written(((struct collector *)ctx)->files, path);
 }
 
 static void vanished(void *ctx, const char *path)
@@ -199,6 +206,9 @@ struct tree_hooks collector_tree_hooks(struct collector *c)
 	return (struct tree_hooks){.ctx = c,
 				   .found = found,
 				   .born = born,
+				   .written = written,
+				   .dir_added = collector_dir_added,
+				   .dir_removed = collector_dir_removed,
 				   .vanished = vanished,
 				   .gone = gone,
 				   .gone_below = gone_below};
@@ -239,6 +249,7 @@ void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns)
 		f->unwatchable = true;
 	}
 	list_del(&f->in_hot);
+	collector_arm(c, f); /* where inotify has no watch left, or loses an event */
 	if (heat_look_size(f, now_ns)) {
 		if (f->slot >= 0) {
 			write_count_read(c->counts, f->slot, &total);

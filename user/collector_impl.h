@@ -17,6 +17,7 @@
 
 struct accounts;
 struct config;
+struct counted;
 struct event_queue;
 struct files;
 struct ledger_socket;
@@ -40,6 +41,7 @@ struct collector {
 	struct tree *tree;
 	struct files *files;
 	struct write_count *counts;
+	struct counted *counted; /* NULL: no program counts */
 	struct outlet *outlet;
 	struct state *state;          /* NULL: nothing is saved */
 	struct ledger_socket *ledger; /* NULL: nobody can ask */
@@ -54,19 +56,18 @@ struct collector {
 	struct reader reader;
 	struct heat_limits limits;
 
-	struct list hot;  /* polled each tick */
-	struct list slow; /* got no watch: polled a few times a second */
-	struct claim *claims;
-	struct claim **scratch;
+	struct list hot, slow; /* looked at each tick; a few times a second */
+	struct list armed;     /* hot, but the kernel tells: in the order they become quiet */
+	struct claim *claims, **scratch;
 	size_t n_claims, max_claims;
 	struct priority_shares shares;
 
 	int signal_fd;
 	int64_t look_ns, slow_ns, sweep_ns, retry_ns, check_ns; /* when next */
-	int64_t active_ns; /* when something was last found, read or written */
-	int64_t start_ns;
-	bool stop, blocked;
-	bool scanning;  /* for the first time */
+	int64_t active_ns;          /* when something was last found, read or written */
+	int64_t start_ns, busy_ns;  /* busy: hot files were last looked at */
+	bool stop, blocked, lively; /* lively: files were hot in two ticks running */
+	bool scanning;              /* for the first time */
 	bool ending;    /* only what cannot be read again after a restart is still read */
 	bool idle;      /* it ends because nothing more comes: torn tails are whole lines then */
 	bool unsettled; /* a file was truncated: its copy may be in an event under way */

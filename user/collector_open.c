@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "collector.h"
+#include "collector_counts.h"
 #include "collector_impl.h"
 #include "collector_state.h"
 #include "config.h"
@@ -34,6 +35,7 @@ static int on_flush(void *ctx, struct event *events, size_t n)
 {
 	struct collector *c = ctx;
 
+	collector_take_counts(c); /* what an event tells of may have enrolled before */
 	for (size_t i = 0; i < n; i++) {
 		const struct event *e = &events[i];
 		struct file *f;
@@ -153,12 +155,9 @@ static int open_rooms(struct collector *c)
 	r = outlet_new(&out, &c->outlet);
 	if (r < 0)
 		return r;
-	r = write_count_new(cfg->bpf, cfg->files_max,
-			    strcmp(cfg->bpf_pin, "none") ? cfg->bpf_pin : NULL, &c->counts);
+	r = collector_open_counts(c);
 	if (r < 0)
-		return r == -EBUSY
-			       ? log_err(r, "bpf.pin %s: in use by another hotdrain", cfg->bpf_pin)
-			       : log_err(r, "bpf: %s", strerror(-r));
+		return r;
 	c->reader.counts = c->counts;
 	exclude_own(c);
 	r = open_state(c); /* last: nobody is told of it who must start again anyway */
@@ -179,6 +178,7 @@ int collector_new(const struct config *cfg, struct collector **ret_collector)
 	c->cfg = cfg;
 	c->signal_fd = -1;
 	list_init(&c->hot);
+	list_init(&c->armed);
 	list_init(&c->slow);
 	list_init(&c->gone);
 	list_init(&c->recent);
@@ -212,7 +212,7 @@ void collector_free(struct collector *c)
 	tree_free(c->tree);
 	watch_free(c->watch);
 	event_queue_free(c->queue);
-	write_count_free(c->counts);
+	collector_close_counts(c);
 	collector_close_ledger(c);
 	collector_close_state(c, false);
 	collector_resume_free(c);
