@@ -49,10 +49,13 @@ static int map_shared(int fd, size_t len, void *ret)
 
 static int maps_share(struct write_maps *maps)
 {
-	int r = map_shared(maps->fds[WRITE_MAP_META], sizeof(*maps->meta), &maps->meta);
+	return map_shared(maps->fds[WRITE_MAP_META], sizeof(*maps->meta), &maps->meta);
+}
 
-	if (r < 0)
-		return r;
+int write_maps_share_slots(struct write_maps *maps)
+{
+	if (maps->slots)
+		return 0;
 	return map_shared(maps->fds[WRITE_MAP_SLOTS], maps->slots_n * sizeof(*maps->slots),
 			  &maps->slots);
 }

@@ -106,7 +106,9 @@ int write_rung_attach(struct write_hooks *hooks, struct write_maps *maps, enum r
 		snprintf(why, WRITE_WHY_MAX, "%s", refusal ? refusal : strerror(-r));
 		return r;
 	}
-	r = maps->adopted ? 0 : prove(maps, rung, why);
+	r = write_maps_share_slots(maps);
+	if (r == 0 && !maps->adopted)
+		r = prove(maps, rung, why);
 	if (r < 0) {
 		write_hooks_detach(hooks, set);
 		return r;
