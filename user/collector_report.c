@@ -8,6 +8,7 @@
 #include "account/state.h"
 #include "base/clock.h"
 #include "base/sys.h"
+#include "collector_counts.h"
 #include "collector_impl.h"
 #include "config.h"
 #include "files/files.h"
@@ -184,6 +185,23 @@ static void state_saves(const struct collector *c)
 		s.last_errno ? "; now failing: " : "", s.last_errno ? strerror(s.last_errno) : "");
 }
 
+static void state_counts(const struct collector *c)
+{
+	struct write_count_stats s;
+	struct counts_stats told;
+
+	if (write_count_rung(c->counts) == RUNG_OFF)
+		return;
+	write_count_stats(c->counts, &s);
+	collector_counts_stats(c, &told);
+	fprintf(stderr,
+		"  counters: %" PRIu64 " files enrolled, %" PRIu64 " of them gone unread, %" PRIu64
+		" wake-ups; left out by the kernel: %" PRIu64 " counts, %" PRIu64
+		" enrolments, %" PRIu64 " records; %u files without a counter\n",
+		told.enrolled, told.expired, told.woken, s.misses, s.refused, s.no_records,
+		c->n_uncountable);
+}
+
 void collector_state(struct collector *c)
 {
 	struct watch_stats watch;
@@ -216,9 +234,7 @@ void collector_state(struct collector *c)
 
 		fprintf(stderr, "  %s: %s\n", g->key, account(&g->tally, 0, 0, line, sizeof(line)));
 	}
-	if (write_count_misses(c->counts))
-		fprintf(stderr, "  the kernel left out %" PRIu64 " counts: rates are estimates\n",
-			write_count_misses(c->counts));
+	state_counts(c);
 	files_each_chain(c->files, state_chain, NULL);
 }
 
