@@ -397,9 +397,14 @@ void files_born(struct files *fs, const char *path, const char *from)
 {
 	struct file *before = files_at(fs, path), *f;
 	bool moved = from && !pod_path_ignored(strrchr(from, '/') + 1);
+	struct chain *c = moved ? files_chain_of(fs, from) : NULL;
+	uint64_t found = fs->stats.found;
 
 	files_told(fs, path, NULL, moved ? TOLD_OF_MOVE : TOLD_OF_BIRTH);
 	f = files_at(fs, path);
+	/* Born as another log, whose event it still owes. */
+	if (f && fs->stats.found != found && c && c != f->chain && strcmp(c->key, from) == 0)
+		files_found_late(fs, c);
 	if (!f || f != f->chain->live || moved)
 		return;
 	if (f == before && f->announced)
