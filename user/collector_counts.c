@@ -33,6 +33,7 @@
 #include "base/table.h"
 #include "collector_counts.h"
 #include "collector_impl.h"
+#include "collector_state.h"
 #include "config.h"
 #include "files/files.h"
 #include "heat/write_told.h"
@@ -343,8 +344,8 @@ void collector_expire_counts(struct collector *c, int64_t now_ns)
 {
 	struct write_hooks_user hooks = {.ctx = c, .expired = expired};
 
-	if (!c->counted || now_ns < c->counted->expire_ns)
-		return;
+	if (!c->counted || now_ns < c->counted->expire_ns || !collector_resume_judged(c))
+		return; /* what an earlier process had is asked for by then */
 	write_count_expire(c->counts, EXPIRE_NS, &hooks);
 	c->counted->expire_ns = now_ns + EXPIRE_NS;
 }

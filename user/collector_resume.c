@@ -322,6 +322,11 @@ void collector_resume_rest(struct collector *c, int64_t now_ns)
 		collector_resume_free(c);
 }
 
+bool collector_resume_judged(const struct collector *c)
+{
+	return !c->resume || c->resume->judged;
+}
+
 void collector_resume_each_open(const struct collector *c,
 				void (*visit)(void *ctx, const struct checkpoint_entry *e),
 				void *ctx)

@@ -42,6 +42,9 @@ void collector_restore_chain(struct collector *c, struct chain *chain);
 int collector_save_ledger(struct collector *c, struct buf *text, uint64_t *ret_n);
 
 /* collector_resume.c: where reading goes on */
+/* Nothing is looked for any more that an earlier run left behind, but for what cannot be told yet.
+ */
+bool collector_resume_judged(const struct collector *c);
 int collector_resume_new(struct collector *c, struct checkpoint *loaded); /* takes *loaded over */
 void collector_resume_free(struct collector *c);
 /* f was found: sets its place if its identity is known. */

@@ -362,6 +362,7 @@ int config_parse(int argc, char **argv, struct config *ret)
 void config_done(struct config *c)
 {
 	free(c->config_path);
+	free(c->bpf_pin);
 	free(c->state);
 	free(c->own_pod_uid);
 	list_clear(&c->roots);

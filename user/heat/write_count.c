@@ -89,10 +89,14 @@ int write_count_alloc(struct write_count *wc)
 		ring_buffer__new(wc->maps.fds[WRITE_MAP_RECORDS], write_count_record, wc, NULL);
 	if (!wc->users || !wc->resting || !wc->records)
 		return -ENOMEM;
-	/* That of the proof, and what rested when an earlier process ended. */
+	/* That of the proof, and what an earlier process had. */
 	for (uint32_t slot = 0; slot < write_slots_used(wc); slot++)
 		if (wc->maps.slots[slot].flags & WRITE_SLOT_RESTING)
 			slot_wait(wc, slot);
+		else if (wc->maps.slots[slot].rung != WRITE_RUNG_NONE)
+			wc->users[slot] = (struct slot_user){.state = SLOT_ENROLLED,
+							     .before = true,
+							     .since_ns = clock_now_ns()};
 	return 0;
 }
 

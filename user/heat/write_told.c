@@ -110,11 +110,9 @@ void write_count_expire(struct write_count *wc, int64_t age_ns,
 		struct write_enrolled e;
 		bool before;
 
-		/* Its record was lost, or an earlier process had it. */
+		/* Its record was lost. */
 		if (user->state == SLOT_FREE && wc->maps.slots[slot].rung != WRITE_RUNG_NONE)
-			*user = (struct slot_user){.state = SLOT_ENROLLED,
-						   .before = wc->maps.adopted,
-						   .since_ns = now};
+			*user = (struct slot_user){.state = SLOT_ENROLLED, .since_ns = now};
 		if (user->state != SLOT_ENROLLED || now - user->since_ns < age_ns)
 			continue;
 		before = user->before;
