@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the BPF programs and user space share: six maps.
+ * What the BPF programs and user space share: seven maps.
  *
  *   watch    HASH     struct write_key -> __u32 slot    which slot counts a file
  *   slots    ARRAY    __u32 slot -> struct write_slot   BPF_F_MMAPABLE: read without a system call
  *   dirs     HASH     struct write_key -> __u32 run     directories whose files enrol themselves
- *   unused   QUEUE    __u32 slot                        zeroed slots that were used before
- *   meta     ARRAY    one struct write_meta             BPF_F_MMAPABLE
- *   records  RINGBUF  struct write_record               what user space is told
+ *   filter   ARRAY    struct write_filter             which keys may be in watch or dirs
+ *   unused   QUEUE    __u32 slot                      zeroed slots that were used before
+ *   meta     ARRAY    one struct write_meta           BPF_F_MMAPABLE
+ *   records  RINGBUF  struct write_record             what user space is told
+ *
+ * Most writes of a node are to files that nobody watches. They are sorted out by the filter: a key
+ * whose counter is 0 is in neither map. It is raised before the insertion, lowered after the
+ * deletion.
  *
  * A slot is taken by user space for a file it has open, or by a program at the first write to a
  * regular file in a watched directory; only user space gives it back. It starts at zero and its
  * counters only grow. dev, ino, gen and rung say whom it serves and which rung counts it: a program
- * that finds another value leaves the slot alone. So a watch entry that changes hands under a
- * running program, two rungs attached at once, or an inode number that was given to another file
- * cannot make a count go to the wrong place.
+ * that finds another value leaves the slot alone, so that no count goes to the wrong place.
  */
 #ifndef BPF_WRITE_COUNT_H
 #define BPF_WRITE_COUNT_H
@@ -23,9 +26,7 @@
 #include <linux/types.h>
 #endif
 
-#define WRITE_COUNT_LAYOUT                                                    \
-	2 /* of all that is in this file; pinned maps of another are replaced \
-	   */
+#define WRITE_COUNT_LAYOUT    2     /* of all in this file; others that are pinned are replaced */
 #define WRITE_COUNT_SLOTS_MAX 65536 /* 12 MiB of slots */
 #define WRITE_NAME_MAX        56
 #define WRITE_RECORDS_BYTES   65536
@@ -39,11 +40,26 @@ enum write_rung {
 };
 
 struct write_key {
-	__u32 dev; /* the kernel's s_dev: major << 20 | minor, not stat's st_dev; on btrfs the
-		      subvolume's own */
+	__u32 dev; /* s_dev: major << 20 | minor, not stat's st_dev; btrfs: the subvolume's own */
 	__u32 zero;
 	__u64 ino; /* i_ino */
 };
+
+#define WRITE_FILTER_BITS 17
+#define WRITE_FILTER_N    (1U << (WRITE_FILTER_BITS - 1))
+
+/* An array's values are a multiple of eight bytes. The counter of hash h is filter[h / 2].n[h % 2].
+ */
+struct write_filter {
+	__u32 n[2];
+};
+
+static inline __attribute__((always_inline)) __u32 write_key_hash(const struct write_key *key)
+{
+	__u64 h = (key->ino ^ (__u64)key->dev << 40) * 0x9e3779b97f4a7c15ULL;
+
+	return (__u32)(h >> (64 - WRITE_FILTER_BITS));
+}
 
 enum write_slot_flags {
 	WRITE_SLOT_GEN = 1,      /* gen is known */
@@ -58,7 +74,7 @@ struct write_slot {
 	__u64 bytes;
 	__u64 size;    /* i_size, sampled in order: a later sample never gives way to an earlier */
 	__u64 last_ns; /* bpf_ktime_get_ns, that is CLOCK_MONOTONIC */
-	__u64 shrinks; /* how often a write found the file smaller than the one before left it */
+	__u64 shrinks; /* writes that found the file smaller than the one before left it */
 	/* Under the inode's lock: cuts + i_size is what was ever written at the file's end. */
 	__u64 cuts;   /* sum of (size before - size after) over all truncations; wraps */
 	__u64 truncs; /* truncations that made it smaller */
@@ -66,8 +82,8 @@ struct write_slot {
 	/* Written by whoever takes the slot, while no key leads here. */
 	__u64 ino;
 	__u32 dev;
-	__u32 rung; /* enum write_rung */
-	__u32 gen;  /* i_generation, from the first write on */
+	__u32 rung;
+	__u32 gen; /* i_generation, from the first write on */
 	__u32 flags;
 	__u64 dir_ino; /* enrolled: the directory it was in then */
 	__u32 dir_dev;
@@ -93,7 +109,6 @@ struct write_meta {
 };
 
 enum write_record_type { WRITE_RECORD_WAKE = 1, WRITE_RECORD_ENROLLED };
-
 struct write_record {
 	__u32 type; /* enum write_record_type */
 	__u32 slot;

@@ -25,6 +25,14 @@ struct {
 } slots SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WRITE_FILTER_N);
+	__type(key, __u32);
+	__type(value, struct write_filter);
+} filter SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_QUEUE);
 	__uint(max_entries, 1);
 	__type(value, __u32);
@@ -118,6 +126,29 @@ static __always_inline void tell(enum write_record_type type, __u32 slot)
 		__sync_fetch_and_add(&m->no_records, 1);
 }
 
+static __always_inline __u32 *filter_of(const struct write_key *key)
+{
+	__u32 h = write_key_hash(key), n = h / 2;
+	struct write_filter *pair = bpf_map_lookup_elem(&filter, &n);
+
+	return pair ? &pair->n[h % 2] : 0;
+}
+
+static __always_inline bool maybe_known(const struct write_key *key)
+{
+	__u32 *n = filter_of(key);
+
+	return n && *n;
+}
+
+static __always_inline void filter_add(const struct write_key *key, __u32 n)
+{
+	__u32 *counter = filter_of(key);
+
+	if (counter)
+		__sync_fetch_and_add(counter, n);
+}
+
 /*
  * The slot of this inode, its number in *ret_index. A preallocated element is reused at once:
  * *index may by now belong to another key. *ret_stale: the slot served a file that is gone, whose
@@ -127,10 +158,11 @@ static __always_inline struct write_slot *slot_of(struct inode *inode, enum reac
 						  const struct write_key *key, __u32 *ret_index,
 						  bool *ret_stale)
 {
-	__u32 *index = bpf_map_lookup_elem(&watch, key), gen;
+	__u32 *index, gen;
 	struct write_slot *slot;
 
 	*ret_stale = false;
+	index = maybe_known(key) ? bpf_map_lookup_elem(&watch, key) : 0;
 	if (!index)
 		return 0;
 	*ret_index = *index;
@@ -202,10 +234,10 @@ static __always_inline struct write_slot *slot_enrol(struct file *file, struct i
 		return 0;
 	/* A directory and what is in it are of one device, on btrfs of one subvolume. */
 	dir = (struct write_key){.dev = key->dev, .ino = READ(known, dir_inode, i_ino)};
-	if (!bpf_map_lookup_elem(&dirs, &dir))
+	if (!maybe_known(&dir) || !bpf_map_lookup_elem(&dirs, &dir))
 		return 0;
-	if (stale)
-		bpf_map_delete_elem(&watch, key);
+	if (stale && bpf_map_delete_elem(&watch, key) == 0)
+		filter_add(key, -1);
 	if (!slot_take(&index)) {
 		refuse();
 		return 0;
@@ -214,11 +246,13 @@ static __always_inline struct write_slot *slot_enrol(struct file *file, struct i
 	if (!slot)
 		return 0;
 	slot_label(slot, inode, dentry, reach, rung, key, &dir);
+	filter_add(key, 1);
 	if (bpf_map_update_elem(&watch, key, &index, BPF_NOEXIST) == 0) {
 		*ret_index = index;
 		tell(WRITE_RECORD_ENROLLED, index);
 		return slot;
 	}
+	filter_add(key, -1);
 	slot->rung = WRITE_RUNG_NONE;
 	bpf_map_push_elem(&unused, &index, 0);
 	slot = slot_of(inode, reach, key, ret_index, &other);

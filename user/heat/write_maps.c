@@ -27,8 +27,10 @@
 #include "heat/write_pins.h"
 #include "write_count.skel.h"
 
-const char *const write_map_names[WRITE_MAPS] = {"watch",  "slots", "dirs",
+const char *const write_map_names[WRITE_MAPS] = {"watch",  "slots", "dirs",   "filter",
 						 "unused", "meta",  "records"};
+
+#define FILTER_LEN (WRITE_FILTER_N * sizeof(struct write_filter))
 
 static size_t mapped_len(size_t len)
 {
@@ -54,8 +56,13 @@ static int maps_share(struct write_maps *maps)
 
 int write_maps_share_slots(struct write_maps *maps)
 {
+	int r;
+
 	if (maps->slots)
 		return 0;
+	r = map_shared(maps->fds[WRITE_MAP_FILTER], FILTER_LEN, &maps->filter);
+	if (r < 0)
+		return r;
 	return map_shared(maps->fds[WRITE_MAP_SLOTS], maps->slots_n * sizeof(*maps->slots),
 			  &maps->slots);
 }
@@ -69,7 +76,7 @@ static int maps_make(struct write_maps *maps)
 	for (int i = 0; i < WRITE_MAPS && r == 0; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(skel->obj, write_map_names[i]);
 
-		if (i != WRITE_MAP_META && i != WRITE_MAP_RECORDS)
+		if (i != WRITE_MAP_META && i != WRITE_MAP_RECORDS && i != WRITE_MAP_FILTER)
 			r = bpf_map__set_max_entries(map, maps->slots_n);
 	}
 	if (r == 0)
@@ -167,17 +174,44 @@ void write_maps_close(struct write_maps *maps)
 		munmap(maps->slots, mapped_len(maps->slots_n * sizeof(*maps->slots)));
 	if (maps->meta)
 		munmap(maps->meta, mapped_len(sizeof(*maps->meta)));
+	if (maps->filter)
+		munmap(maps->filter, mapped_len(FILTER_LEN));
 	maps->slots = NULL;
 	maps->meta = NULL;
+	maps->filter = NULL;
 	for (int i = 0; i < WRITE_MAPS; i++)
 		close_fd(&maps->fds[i]);
 }
 
+static void filter_add(struct write_maps *maps, const struct write_key *key, int n)
+{
+	uint32_t h = write_key_hash(key);
+
+	__atomic_add_fetch(&maps->filter[h / 2].n[h % 2], (uint32_t)n, __ATOMIC_SEQ_CST);
+}
+
+static int map_insert(struct write_maps *maps, enum write_map map, const struct write_key *key,
+		      uint32_t value)
+{
+	int r;
+
+	filter_add(maps, key, 1);
+	if (bpf_map_update_elem(maps->fds[map], key, &value, BPF_NOEXIST) == 0)
+		return 0;
+	r = errno == E2BIG ? -ENOSPC : -errno;
+	filter_add(maps, key, -1);
+	return r;
+}
+
+static void map_delete(struct write_maps *maps, enum write_map map, const struct write_key *key)
+{
+	if (bpf_map_delete_elem(maps->fds[map], key) == 0)
+		filter_add(maps, key, -1);
+}
+
 int write_maps_watch(struct write_maps *maps, const struct write_key *key, uint32_t slot)
 {
-	if (bpf_map_update_elem(maps->fds[WRITE_MAP_WATCH], key, &slot, BPF_NOEXIST) == 0)
-		return 0;
-	return errno == E2BIG ? -ENOSPC : -errno;
+	return map_insert(maps, WRITE_MAP_WATCH, key, slot);
 }
 
 int write_maps_find(const struct write_maps *maps, const struct write_key *key, uint32_t *ret_slot)
@@ -194,14 +228,19 @@ int write_maps_find(const struct write_maps *maps, const struct write_key *key, 
 
 void write_maps_unwatch(struct write_maps *maps, const struct write_key *key)
 {
-	bpf_map_delete_elem(maps->fds[WRITE_MAP_WATCH], key);
+	map_delete(maps, WRITE_MAP_WATCH, key);
 }
 
 int write_maps_watch_dir(struct write_maps *maps, const struct write_key *key)
 {
-	return bpf_map_update_elem(maps->fds[WRITE_MAP_DIRS], key, &maps->meta->run, BPF_ANY) < 0
-		       ? -errno
-		       : 0;
+	uint32_t run = maps->meta->run;
+	int r = map_insert(maps, WRITE_MAP_DIRS, key, run);
+
+	if (r == -EEXIST)
+		r = bpf_map_update_elem(maps->fds[WRITE_MAP_DIRS], key, &run, BPF_EXIST) < 0
+			    ? -errno
+			    : 0;
+	return r;
 }
 
 void write_maps_forget_dirs(struct write_maps *maps)
@@ -224,7 +263,7 @@ void write_maps_forget_dirs(struct write_maps *maps)
 
 void write_maps_unwatch_dir(struct write_maps *maps, const struct write_key *key)
 {
-	bpf_map_delete_elem(maps->fds[WRITE_MAP_DIRS], key);
+	map_delete(maps, WRITE_MAP_DIRS, key);
 }
 
 bool write_maps_take(struct write_maps *maps, uint32_t *ret_slot)

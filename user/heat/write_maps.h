@@ -12,6 +12,7 @@ enum write_map {
 	WRITE_MAP_WATCH,
 	WRITE_MAP_SLOTS,
 	WRITE_MAP_DIRS,
+	WRITE_MAP_FILTER,
 	WRITE_MAP_UNUSED,
 	WRITE_MAP_META,
 	WRITE_MAP_RECORDS,
@@ -24,6 +25,7 @@ struct write_maps {
 	int fds[WRITE_MAPS];
 	struct write_slot *slots; /* shared with the kernel; NULL at first */
 	struct write_meta *meta;
+	struct write_filter *filter;
 	uint32_t slots_n;
 	bool adopted; /* they were pinned, and have been counting all along */
 };
