@@ -25,6 +25,7 @@
 #include "output/outlet.h"
 
 #define PARTIAL_WAIT_NS (5 * NS_PER_SEC)
+#define SUCCESSOR_NS    NS_PER_SEC /* from a rotated file's end to its successor's event, at most */
 #define ROTATE_PATIENCE 5 /* times rotate_quiet: an old writer that never pauses */
 #define GZ_PATIENCE     5 /* likewise, for a .gz that is still being written */
 
@@ -171,6 +172,8 @@ void collector_close_displaced(struct collector *c, struct file *f, int64_t now_
 	if (heat_look_size(f, now_ns)) /* nobody writes now, so this is its real end */
 		return;
 	joins = last_of_chain(f) && chain_joins_pending(f->chain);
+	if (joins && !c->ending && quiet_ns < SUCCESSOR_NS)
+		return; /* the file that goes on with the line may not be known yet */
 	if ((f->torn || joins) && !emit_tail(c, f, true, joins, false))
 		return;
 	if (!f->unlinked && quiet_ns >= c->cfg->hot_quiet_ns)
