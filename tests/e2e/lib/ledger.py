@@ -88,7 +88,7 @@ class Ledger:
         return self.containers[pod.namespace, pod.name, pod.uid, container]
 
     def __repr__(self):
-        return f"{self.total}; {self.proof} {self.why}; " + "; ".join(f"{k}: {e}" for k, e in self.containers.items())
+        return f"{self.total}; {self.proof} {self.why}, missed {self.missed}; " + "; ".join(f"{k}: {e}" for k, e in self.containers.items())
 
 
 def keys(members, wanted, what):
