@@ -175,6 +175,9 @@ static bool serve(struct collector *c, struct priority *p, struct claim *claim, 
 
 	if (!b)
 		return false;
+	if (f->after_gap)
+		chain_break_joins(f->chain, true);
+	f->after_gap = false;
 	empty = b->n_spans == 0;
 	bytes = 0;
 	r = files_open(c->files, f);

@@ -25,6 +25,16 @@ static void tell(struct files *fs, const char *path, int by)
 		fs->hooks.vanished(fs->hooks.ctx, path, by);
 }
 
+/* What was begun before a generation that nobody saw does not go on behind it. It was before the
+ * live file if that has not been read yet, as events under way are taken before a file is. */
+static void gap(struct chain *c, bool there)
+{
+	if (c->live && !c->live->offset)
+		c->live->after_gap = there;
+	else
+		c->gap = there;
+}
+
 /* Nobody knows what was in it, only that it was there. */
 void files_vanished(struct files *fs, const char *path)
 {
@@ -35,7 +45,7 @@ void files_vanished(struct files *fs, const char *path)
 	if (!c)
 		return;
 	tally_lose(&c->tally, LOST_VANISHED, 0);
-	chain_break_joins(c, true);
+	gap(c, true);
 }
 
 void files_born_unseen(struct files *fs, const char *path)
@@ -73,7 +83,7 @@ void files_found_late(struct files *fs, struct chain *c)
 	fs->stats.vanished--;
 	tell(fs, c->key, -1);
 	if (!c->unborn)
-		chain_break_joins(c, false);
+		gap(c, false);
 }
 
 void files_early_leaves(struct file *f)

@@ -139,6 +139,8 @@ void chain_set_live(struct chain *c, struct file *f)
 	f->displaced = f->lingering = false;
 	c->live = f;
 	c->had_live = true;
+	f->after_gap = f->after_gap || c->gap;
+	c->gap = false;
 	list_del(&f->in_chain);
 	list_add_tail(&c->queue, &f->in_chain);
 }

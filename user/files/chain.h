@@ -46,6 +46,7 @@ struct chain {
 	uint64_t rotate_bytes; /* size at which the last generation was rotated, 0: not seen yet */
 	unsigned rotations;
 	bool had_live;
+	bool gap;                  /* before the next live file one came and went unseen */
 	enum decode_format format; /* what its content was told to be, AUTO: not yet */
 	struct tally tally;
 	uint64_t unread_bytes; /* of all its files, and whether one was cut unnoticed: when the

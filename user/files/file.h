@@ -75,8 +75,8 @@ struct file {
 	bool skip_line, sync_line; /* up to a newline: rest of a cut line; begun inside one */
 	uint32_t mark_len; /* the bytes before offset, as read: they differ when it was rewritten */
 	char mark[FILE_MARK_BYTES];
-	bool hole;         /* truncated, nothing read since: may begin with a hole */
-	uint32_t head_len; /* its first bytes, as read */
+	bool hole, after_gap; /* not read since it was truncated; one before it vanished */
+	uint32_t head_len;    /* its first bytes, as read */
 	char head[FILE_MARK_BYTES];
 	uint64_t size;  /* the largest size known; this and on: heat/ */
 	bool probe;     /* written to since the last read: read until the end shows */
