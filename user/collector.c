@@ -261,6 +261,7 @@ static int finish(struct collector *c)
 	if (!outlet_stop(c->outlet, (int)(timeout_ns / NS_PER_MS)))
 		return -ETIMEDOUT;
 	collector_take_acks(c);
+	collector_expire_counts(c, INT64_MAX);
 	return outlet_failed(c->outlet);
 }
 

@@ -346,8 +346,8 @@ void collector_expire_counts(struct collector *c, int64_t now_ns)
 
 	if (!c->counted || now_ns < c->counted->expire_ns || !collector_resume_judged(c))
 		return; /* what an earlier process had is asked for by then */
-	write_count_expire(c->counts, EXPIRE_NS, &hooks);
-	c->counted->expire_ns = now_ns + EXPIRE_NS;
+	write_count_expire(c->counts, now_ns == INT64_MAX ? 0 : EXPIRE_NS, &hooks);
+	c->counted->expire_ns = now_ns == INT64_MAX ? now_ns : now_ns + EXPIRE_NS;
 }
 
 void collector_wake(struct collector *c, struct file *f)

@@ -28,7 +28,8 @@ void collector_vanished(void *ctx, const char *path, int by);
 /* Takes the kernel's records: finds new files, wakes armed ones. No system call if there are none.
  */
 void collector_take_counts(struct collector *c);
-/* When it is time: what was written to files that nobody could open is lost. */
+/* When it is time: what was written to files that nobody could open is lost. now_ns INT64_MAX: this
+ * is the end, nobody opens them any more. */
 void collector_expire_counts(struct collector *c, int64_t now_ns);
 /* A file called path was gone before it could be opened, and bytes had been written to it. */
 void collector_lose_bytes(struct collector *c, const char *path, uint64_t bytes);
