@@ -254,6 +254,9 @@ static __always_inline struct write_slot *slot_enrol(struct file *file, struct i
 	}
 	filter_add(key, -1);
 	slot->rung = WRITE_RUNG_NONE;
+	slot->flags = 0; /* or its gen would be taken for that of the next file */
+	slot->gen = 0;
+	slot->name[0] = 0;
 	bpf_map_push_elem(&unused, &index, 0);
 	slot = slot_of(inode, reach, key, ret_index, &other);
 	if (!slot)

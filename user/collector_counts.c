@@ -331,7 +331,7 @@ static void expired(void *ctx, const struct write_enrolled *e)
 		return;
 	if (m)
 		memory_forget(&c->counted->newcomers, m);
-	if (is_there(path, id) || files_knows(c->files, id))
+	if (!e->reused && (is_there(path, id) || files_knows(c->files, id)))
 		return; /* it cannot be opened now, or has no counter */
 	bytes = e->written > e->acked ? e->written - e->acked : 0;
 	if (e->before) /* came and went while nobody was there to be told */

@@ -19,6 +19,12 @@ static bool has_counter(const struct file *f, const struct write_count *counts)
 	return counts && f->slot >= 0 && !f->uncounted;
 }
 
+/* Truncations are counted also where some growth is not. */
+static bool has_positions(const struct file *f, const struct write_count *counts)
+{
+	return counts && f->slot >= 0 && f->positions;
+}
+
 void truncation_calibrate(struct file *f, const struct write_count *counts, uint64_t bytes)
 {
 	int64_t beside = (int64_t)(f->consumed + f->torn - bytes);
@@ -124,6 +130,10 @@ static int take_counted(struct file *f, const struct write_count *counts)
 		offset = MIN(f->offset, cut.low);
 	position = cut.cuts + offset;
 	lost = (int64_t)(position - f->besides - f->consumed);
+	if (lost < 0 && cut.truncs != f->seen_truncs) { /* read, and no hook saw it come */
+		f->chain->tally.uncounted_bytes += (uint64_t)-lost;
+		f->base += (uint64_t)-lost;
+	}
 	if (cut.truncs == f->seen_truncs || lost < 0)
 		lost = 0;
 	f->consumed += (uint64_t)lost;
@@ -144,7 +154,7 @@ int truncation_take(struct file *f, const struct write_count *counts)
 	uint64_t size = 0, cut = 0;
 	int rc;
 
-	if (has_counter(f, counts) && f->positions) {
+	if (has_positions(f, counts)) {
 		rc = take_counted(f, counts);
 		if (rc != -EAGAIN)
 			return rc;
@@ -167,7 +177,7 @@ bool truncation_counted(const struct file *f, const struct write_count *counts)
 {
 	struct write_total total;
 
-	if (!has_counter(f, counts) || !f->positions)
+	if (!has_positions(f, counts))
 		return false;
 	write_count_read(counts, f->slot, &total);
 	return total.truncs != f->seen_truncs;

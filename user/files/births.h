@@ -22,7 +22,8 @@ void files_born(struct files *fs, const char *path, const char *from);
 void files_written(struct files *fs, const char *path);
 /* Is a file of that path never collected, whatever is in it? */
 bool files_ignores(const struct files *fs, const char *path);
-/* id is in the table, waits to be opened, or is excluded. */
+/* id is in the table, or waits to be opened. (One that is excluded may have got the number of a log
+ * that is gone.) */
 bool files_knows(const struct files *fs, struct file_id id);
 /* path was there, and was gone before it, or what is below it, could be opened. */
 void files_vanished(struct files *fs, const char *path);

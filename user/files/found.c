@@ -332,7 +332,7 @@ bool files_ignores(const struct files *fs, const char *path)
 
 bool files_knows(const struct files *fs, struct file_id id)
 {
-	return files_of(fs, id) || files_waits_for(fs, id) || is_excluded_id(fs, id);
+	return files_of(fs, id) || files_waits_for(fs, id);
 }
 
 void files_told(struct files *fs, const char *path, const char *alias, enum told told)

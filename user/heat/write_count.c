@@ -58,6 +58,15 @@ static struct write_key slot_key(const struct write_slot *slot)
 	return (struct write_key){.dev = slot->dev, .ino = slot->ino};
 }
 
+/* Its key leads elsewhere: its inode number was given to another file. */
+bool write_slot_reused(const struct write_count *wc, uint32_t slot)
+{
+	struct write_key key = slot_key(&wc->maps.slots[slot]);
+	uint32_t found;
+
+	return write_maps_find(&wc->maps, &key, &found) == 0 && found != slot;
+}
+
 void write_slot_rest(struct write_count *wc, uint32_t slot)
 {
 	struct write_key key = slot_key(&wc->maps.slots[slot]);
@@ -94,9 +103,8 @@ int write_count_alloc(struct write_count *wc)
 		if (wc->maps.slots[slot].flags & WRITE_SLOT_RESTING)
 			slot_wait(wc, slot);
 		else if (wc->maps.slots[slot].rung != WRITE_RUNG_NONE)
-			wc->users[slot] = (struct slot_user){.state = SLOT_ENROLLED,
-							     .before = true,
-							     .since_ns = clock_now_ns()};
+			wc->users[slot] = (struct slot_user){
+				.state = SLOT_ENROLLED, .before = true, .since_ns = clock_now_ns()};
 	return 0;
 }
 
@@ -136,6 +144,29 @@ static bool is_same_file(const struct write_slot *s, int fd)
 	       (uint32_t)gen == s->gen;
 }
 
+/* Before its first write already: the number can be given to another file when this process is gone
+ * and the counter is not. */
+static void note_generation(struct write_slot *s, int fd)
+{
+	int gen;
+
+	if (ioctl(fd, FS_IOC_GETVERSION, &gen) < 0)
+		return;
+	s->gen = (uint32_t)gen;
+	s->flags = WRITE_SLOT_GEN;
+}
+
+/* Its file is gone, and nobody has been told yet what was written to it. */
+static void slot_orphan(struct write_count *wc, uint32_t slot)
+{
+	struct write_key key = slot_key(&wc->maps.slots[slot]);
+
+	write_maps_unwatch(&wc->maps, &key);
+	if (wc->users[slot].state == SLOT_FREE)
+		wc->users[slot] = (struct slot_user){.state = SLOT_ENROLLED,
+						     .since_ns = clock_now_ns()};
+}
+
 /* The slot to which the file's key leads already. 0: now held; -EEXIST: was held; -ENOENT. */
 static int slot_find(struct write_count *wc, const struct write_place *place, int fd, void *owner,
 		     uint32_t *ret_slot)
@@ -152,7 +183,7 @@ static int slot_find(struct write_count *wc, const struct write_place *place, in
 	if (wc->users[slot].state == SLOT_RESTING)
 		return -ENOENT;
 	if (!is_same_file(&wc->maps.slots[slot], fd)) {
-		write_slot_rest(wc, slot);
+		slot_orphan(wc, slot);
 		return -ENOENT;
 	}
 	slot_hold(wc, slot, place->fs, !(wc->maps.slots[slot].flags & WRITE_SLOT_ENROLLED), owner);
@@ -160,8 +191,8 @@ static int slot_find(struct write_count *wc, const struct write_place *place, in
 	return 0;
 }
 
-static int slot_new(struct write_count *wc, const struct write_place *place, uint32_t slot_rung,
-		    void *owner, uint32_t *ret_slot)
+static int slot_new(struct write_count *wc, const struct write_place *place, int fd,
+		    uint32_t slot_rung, void *owner, uint32_t *ret_slot)
 {
 	struct write_slot *s;
 	uint32_t slot;
@@ -174,6 +205,7 @@ static int slot_new(struct write_count *wc, const struct write_place *place, uin
 	s->ino = place->key.ino;
 	/* The size known now makes a truncation before the first counted write show as a shrink. */
 	s->size = place->size;
+	note_generation(s, fd);
 	__atomic_store_n(&s->rung, slot_rung, __ATOMIC_RELEASE);
 	r = write_maps_watch(&wc->maps, &place->key, slot);
 	if (r < 0) {
@@ -205,7 +237,7 @@ int write_count_add(struct write_count *wc, int fd, void *owner, int *ret_slot)
 		return -ENODATA;
 	r = slot_find(wc, &place, fd, owner, &slot);
 	if (r == -ENOENT)
-		r = slot_new(wc, &place, slot_rung, owner, &slot);
+		r = slot_new(wc, &place, fd, slot_rung, owner, &slot);
 	if (r == -EEXIST) /* it enrolled itself meanwhile */
 		r = slot_find(wc, &place, fd, owner, &slot);
 	if (r == 0 || r == -EEXIST)
@@ -239,19 +271,26 @@ bool write_count_inherited(const struct write_count *wc, int slot)
 	return wc->users[slot].inherited;
 }
 
+/* Not by its key: that may lead to a file which was given its inode number. */
 bool write_count_left(struct write_count *wc, uint64_t st_dev, uint64_t ino, uint64_t *ret_written)
 {
-	struct write_key key = {.dev = write_key_dev(st_dev), .ino = ino};
+	uint32_t dev = write_key_dev(st_dev);
 	struct write_enrolled e;
-	uint32_t slot;
 
-	if (!write_count_adopted(wc) || write_maps_find(&wc->maps, &key, &slot) < 0 ||
-	    wc->users[slot].state == SLOT_HELD || wc->users[slot].state == SLOT_RESTING)
+	if (!write_count_adopted(wc))
 		return false;
-	write_slot_rest(wc, slot);
-	write_slot_enrolled(&wc->maps.slots[slot], &e);
-	*ret_written = e.written;
-	return true;
+	for (uint32_t slot = 0; slot < write_slots_used(wc); slot++) {
+		const struct write_slot *s = &wc->maps.slots[slot];
+
+		if (wc->users[slot].state != SLOT_ENROLLED || !wc->users[slot].before ||
+		    s->flags & WRITE_SLOT_ENROLLED || s->dev != dev || s->ino != ino)
+			continue;
+		write_slot_rest(wc, slot);
+		write_slot_enrolled(&wc->maps.slots[slot], &e);
+		*ret_written = e.written;
+		return true;
+	}
+	return false;
 }
 
 void write_count_read(const struct write_count *wc, int slot, struct write_total *ret_total)

@@ -46,6 +46,7 @@ struct write_count {
 
 void write_slot_enrolled(const struct write_slot *slot, struct write_enrolled *ret);
 bool write_slot_held(const struct write_count *wc, int slot);
+bool write_slot_reused(const struct write_count *wc, uint32_t slot);
 void write_slot_rest(struct write_count *wc, uint32_t slot);
 /* Those that have rested are free again. */
 void write_slots_rested(struct write_count *wc);

@@ -149,11 +149,9 @@ int write_maps_open(struct write_maps *maps, uint32_t slots_n, struct write_pins
 		return 0;
 	write_maps_close(maps);
 	maps_none(maps, slots_n);
-	if (pins && r != -ENOENT) {
+	if (pins && write_pins_clear(pins) > 0)
 		log_warn(0, "bpf.pin %s: what is pinned there has another layout or size, replaced",
 			 write_pins_dir(pins));
-		write_pins_clear(pins);
-	}
 	r = maps_make(maps);
 	if (r == 0)
 		r = maps_share(maps);

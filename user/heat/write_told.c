@@ -108,7 +108,7 @@ void write_count_expire(struct write_count *wc, int64_t age_ns,
 	for (uint32_t slot = 0; slot < write_slots_used(wc); slot++) {
 		struct slot_user *user = &wc->users[slot];
 		struct write_enrolled e;
-		bool before;
+		bool before, reused;
 
 		/* Its record was lost. */
 		if (user->state == SLOT_FREE && wc->maps.slots[slot].rung != WRITE_RUNG_NONE)
@@ -116,10 +116,12 @@ void write_count_expire(struct write_count *wc, int64_t age_ns,
 		if (user->state != SLOT_ENROLLED || now - user->since_ns < age_ns)
 			continue;
 		before = user->before;
+		reused = write_slot_reused(wc, slot);
 		/* Nothing is counted there any more when the figures are taken. */
 		write_slot_rest(wc, slot);
 		write_slot_enrolled(&wc->maps.slots[slot], &e);
 		e.before = before;
+		e.reused = reused;
 		hooks->expired(hooks->ctx, &e);
 	}
 }

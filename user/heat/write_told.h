@@ -23,6 +23,7 @@ struct write_enrolled {
 	uint64_t written; /* so far, with what was cut off */
 	uint64_t acked;   /* of that, delivered by an earlier process */
 	bool before;      /* it was there before this process */
+	bool reused;      /* its inode number was given to another file since */
 };
 
 /* Called from write_count_take and write_count_expire; must not add or delete. */
