@@ -11,8 +11,12 @@ exhausts() {
 		not_ok "$version: initramfs" "cpio or mkfs failed"
 		return
 	fi
+	case $version in # a minute for each: the two share them
+	6.1.*) rung=fs ;;
+	*) rung=off ;;
+	esac
 	start=$(date +%s)
-	vm_boot "$work/initramfs" PROGRAMS=exhaust EXHAUST_RUNGS=fs:off ||
+	vm_boot "$work/initramfs" PROGRAMS=exhaust "EXHAUST_RUNGS=$rung" ||
 		not_ok "$version: shuts down" "no end of init within the time"
 	vm_tap "$version"
 	echo "# $version: $(($(date +%s) - start)) s"
