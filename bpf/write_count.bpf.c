@@ -98,8 +98,10 @@ static __always_inline void cut_begin(struct inode *inode, unsigned int valid, e
 		slot->parked = READ(reach == DIRECT, inode, i_size) + 1;
 }
 
-static __always_inline void cut_count(struct write_slot *slot, __u64 before, __u64 after)
+static __always_inline void cut_count(struct write_slot *slot, struct inode *inode, bool known,
+				      __u64 before, __u64 after)
 {
+	size_store(slot, inode, known); /* cuts + size counts what is cut off once */
 	if (after < before)
 		for (int i = 0; i < LOW_TRIES; i++) { /* user space takes it away at any time */
 			__u64 low = *(volatile __u64 *)&slot->low;
@@ -124,7 +126,7 @@ static __always_inline void cut_end(struct inode *inode, unsigned int valid, enu
 	before = slot->parked - 1;
 	after = READ(reach == DIRECT, inode, i_size);
 	if (ret == 0 && after != before)
-		cut_count(slot, before, after);
+		cut_count(slot, inode, reach == DIRECT, before, after);
 	__sync_fetch_and_and(&slot->parked, 0); /* last: what user space sees then is whole */
 }
 

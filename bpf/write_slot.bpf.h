@@ -225,7 +225,8 @@ static __always_inline struct write_slot *slot_enrol(struct file *file, struct i
 	struct write_key dir;
 	__u32 index;
 
-	if ((READ(known, inode, i_mode) & S_IFMT) != S_IFREG)
+	/* Nobody will open what has no name any more, and it would enrol again and again. */
+	if ((READ(known, inode, i_mode) & S_IFMT) != S_IFREG || !READ(known, inode, i_nlink))
 		return 0;
 	dentry = READ(known, file, f_path.dentry);
 	parent = READ(known, dentry, d_parent);

@@ -334,6 +334,9 @@ static void expired(void *ctx, const struct write_enrolled *e)
 	if (!e->reused && (is_there(path, id) || files_knows(c->files, id)))
 		return; /* it cannot be opened now, or has no counter */
 	bytes = e->written > e->acked ? e->written - e->acked : 0;
+	if (!bytes)
+		return; /* all of it was delivered */
+	collector_changed(c, clock_now_ns());
 	if (e->before) /* came and went while nobody was there to be told */
 		collector_lose(c, path, strlen(path), LOST_ROTATED_AWAY, bytes);
 	else

@@ -26,8 +26,8 @@
 
 #define PARTIAL_WAIT_NS (5 * NS_PER_SEC)
 #define SUCCESSOR_NS    NS_PER_SEC /* from a rotated file's end to its successor's event, at most */
-#define ROTATE_PATIENCE 5 /* times rotate_quiet: an old writer that never pauses */
-#define GZ_PATIENCE     5 /* likewise, for a .gz that is still being written */
+#define ROTATE_PATIENCE 5          /* times rotate_quiet: an old writer that never pauses */
+#define GZ_PATIENCE     5          /* likewise, for a .gz that is still being written */
 
 bool collector_is_held(const struct file *f)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Wires files to their watch, their counter and the hot list, and tells of what is gone. */
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -57,7 +59,7 @@ static void opened(void *ctx, struct file *f)
 	heat_look_size(f, now); /* after the counter, so that nothing falls between */
 	f->uncounted_bytes = (int64_t)(f->size - total.bytes);
 	f->seen_shrinks = total.shrinks;
-	account_begin(f, c->counts, 0);
+	account_begin(f, c->counts, ACCOUNT_UNKNOWN);
 	collector_restore_chain(c, f->chain);
 	collector_resume_file(c, f);
 	c->active_ns = now;
@@ -95,10 +97,19 @@ static void released(void *ctx, struct file *f)
 	list_del(&f->in_hot);
 	if (f->wd >= 0)
 		watch_del(c->watch, f->wd);
-	account_update(f, c->counts);
+	account_end(f, c->counts);
 	if (f->slot >= 0)
 		write_count_del(c->counts, f->slot);
 	f->slot = -1;
+}
+
+static bool directory_is_there(const char *path)
+{
+	char dir[PATH_MAX];
+	struct stat st;
+
+	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
+	return sys.lstat(dir, &st) == 0;
 }
 
 static void ended(void *ctx, struct chain *chain)
@@ -109,13 +120,24 @@ static void ended(void *ctx, struct chain *chain)
 		join_done(&chain->joins[i], &c->joins);
 	tally_add(&c->ended, &chain->tally);
 	c->n_ended++;
-	if (tally_lost(&chain->tally))
+	/* That of a container which is still there stays in its figures, which never go back. */
+	if (tally_lost(&chain->tally) || directory_is_there(chain->key))
 		collector_remember(c, chain->key, strlen(chain->key), &chain->tally);
 }
 
 void collector_remember(struct collector *c, const char *key, size_t len, const struct tally *t)
 {
-	struct gone *g = c->n_gone < GONE_MAX ? calloc(1, sizeof(*g) + len + 1) : NULL;
+	struct gone *g = NULL;
+
+	list_for_each (l, next, &c->gone) {
+		struct gone *o = container_of(l, struct gone, in_gone);
+
+		if (strncmp(o->key, key, len) == 0 && !o->key[len]) {
+			tally_add(&o->tally, t);
+			return;
+		}
+	}
+	g = c->n_gone < GONE_MAX ? calloc(1, sizeof(*g) + len + 1) : NULL;
 
 	if (!g)
 		return; /* it is in the sum */
@@ -272,7 +294,7 @@ bool collector_settle_copy(struct collector *c, struct file *f, int64_t now_ns)
 	if (verdict == COPY_WAIT && now_ns - MAX(f->changed_ns, f->displaced_ns) < COPY_WAIT_NS)
 		return false;
 	if (verdict == COPY_RESUME)
-		account_begin(f, c->counts, 0);
+		account_begin(f, c->counts, ACCOUNT_UNKNOWN);
 	files_settle_copy(c->files, f, verdict == COPY_RESUME);
 	return true;
 }
@@ -299,7 +321,7 @@ static void span_acked(void *ctx, const struct span *s, bool delivered)
 	struct file *f = s->file;
 
 	if (delivered) {
-		if (s->epoch == f->epoch && !f->released && s->end_offset >= f->acked) {
+		if (s->epoch == f->epoch && s->end_offset >= f->acked) {
 			f->acked = s->end_offset;
 			memcpy(f->open, s->open, sizeof(f->open));
 		}

@@ -100,7 +100,8 @@ static void summary_containers(struct collector *c)
 	list_for_each (l, next, &c->gone) {
 		const struct gone *g = container_of(l, struct gone, in_gone);
 
-		summary_line(g->key, &g->tally, 0, 0);
+		if (tally_lost(&g->tally))
+			summary_line(g->key, &g->tally, 0, 0);
 	}
 	if (c->n_ended) {
 		char ended[32];
@@ -219,9 +220,9 @@ void collector_state(struct collector *c)
 		"  events: %" PRIu64 ", overflows %" PRIu64 ", rescans %" PRIu64
 		"; turns without a free batch %" PRIu64 "\n",
 		rung_name(write_count_rung(c->counts)), order_name(c->cfg->order), files.open,
-		length(&c->hot) + length(&c->armed), length(&c->slow), files.unreadable, files.vanished, tree.dirs,
-		tree.unwatched, tree.roots_missing, watch.events, watch.overflows, tree.rescans,
-		c->blocked_turns);
+		length(&c->hot) + length(&c->armed), length(&c->slow), files.unreadable,
+		files.vanished, tree.dirs, tree.unwatched, tree.roots_missing, watch.events,
+		watch.overflows, tree.rescans, c->blocked_turns);
 	fprintf(stderr,
 		"  held: %" PRIu64 " unread bytes of removed files; closed for want of "
 		"descriptors: %u files\n",
@@ -232,6 +233,8 @@ void collector_state(struct collector *c)
 		const struct gone *g = container_of(l, struct gone, in_gone);
 		char line[ACCOUNT_MAX];
 
+		if (!tally_lost(&g->tally))
+			continue;
 		fprintf(stderr, "  %s: %s\n", g->key, account(&g->tally, 0, 0, line, sizeof(line)));
 	}
 	state_counts(c);

@@ -160,6 +160,13 @@ static void set_place(struct file *f, const struct checkpoint_entry *e)
 		f->mark_len = (uint32_t)n;
 }
 
+/* f's counter has gone on since e was saved. */
+static bool left_at(const struct collector *c, const struct file *f,
+		    const struct checkpoint_entry *e)
+{
+	return f->slot >= 0 && write_count_left_at(c->counts, f->slot, e->consumed);
+}
+
 /* What is taken again is in the log's account already. */
 static void take_back(struct tally *t, uint64_t bytes)
 {
@@ -181,7 +188,8 @@ void resume_go_on(struct collector *c, struct wanted *w, struct file *f)
 	f->expected = e->size;
 	set_place(f, e);
 	take_back(&f->chain->tally, e->offset - f->offset);
-	account_begin(f, c->counts, e->consumed - (e->offset - f->offset));
+	account_begin(f, c->counts,
+		      left_at(c, f, e) ? e->consumed - (e->offset - f->offset) : ACCOUNT_UNKNOWN);
 	f->identity.head_len = e->head_len;
 	f->identity.head_sum = e->head_sum;
 	gz_free(take_ptr(f->gz)); /* it may wait long for its turn, and its window is large */
@@ -207,8 +215,9 @@ void collector_resume_file(struct collector *c, struct file *f)
 		}
 		/* Not the file of that name any more: then its inode was handed on. */
 		if (e->btime_ns && strcmp(e->path, f->path) == 0)
-			w->fate = account_resume_cut(f, c->counts, e->consumed) ? FATE_FOUND
-										: FATE_REWRITTEN;
+			w->fate = left_at(c, f, e) && account_resume_cut(f, c->counts, e->consumed)
+					  ? FATE_FOUND
+					  : FATE_REWRITTEN;
 	}
 }
 
@@ -278,19 +287,25 @@ static bool can_tell(const struct collector *c, const struct checkpoint_entry *e
 static void judge(struct collector *c, struct wanted *w)
 {
 	const struct checkpoint_entry *e = w->e;
-	uint64_t unread = e->size > e->offset ? e->size - e->offset : 0, written;
+	uint64_t unread = e->size > e->offset ? e->size - e->offset : 0;
+	struct write_left left;
+	bool counted;
 
 	if (w->fate == FATE_REWRITTEN) {
 		w->fate = FATE_GONE;
 		collector_lose(c, e->path, resume_log_len(e->path), LOST_TRUNCATED, unread);
 		return;
 	}
+	if (w->fate == FATE_FOUND) /* elsewhere, perhaps: its counter has nothing more to tell */
+		write_count_left(c->counts, e->dev, e->ino, &left);
 	if (w->fate != FATE_OPEN || !can_tell(c, e))
 		return;
 	w->fate = FATE_GONE;
-	if (write_count_left(c->counts, e->dev, e->ino, &written))
-		unread = written > e->consumed ? written - e->consumed : 0;
-	if (!unread && e->flags & CHECKPOINT_DONE) {
+	/* Unless a run without these counters has followed the file since. */
+	counted = write_count_left(c->counts, e->dev, e->ino, &left) && left.acked == e->consumed;
+	if (counted)
+		unread = left.written - MIN(left.written, left.positions ? e->consumed : e->offset);
+	if (!unread && (counted || e->flags & CHECKPOINT_DONE)) {
 		collector_keep_recent(c, e);
 		return;
 	}

@@ -122,7 +122,7 @@ static struct checkpoint_entry entry_of(const struct file *f)
 	const struct file_identity *id = &f->identity;
 	struct checkpoint_entry e = {.dev = f->id.dev, .ino = f->id.ino, .btime_ns = id->btime_ns};
 
-	e.offset = id->offset;
+	e.offset = f->released ? MAX(f->acked, id->offset) : id->offset;
 	e.size = MAX(f->size, e.offset);
 	e.consumed = MAX(account_position(f, e.offset), e.offset);
 	e.head_len = id->head_len;
@@ -130,6 +130,10 @@ static struct checkpoint_entry entry_of(const struct file *f)
 	e.mark_len = id->mark_len;
 	e.mark_sum = id->mark_sum;
 	memcpy(e.open, id->open, sizeof(e.open));
+	if (e.offset != id->offset) {
+		e.mark_len = e.mark_sum = 0; /* it cannot be read any more */
+		memcpy(e.open, f->open, sizeof(e.open));
+	}
 	e.flags = f->compressed ? CHECKPOINT_GZ : 0;
 	/* Only a line that was cut is left at such a place, or the last one of a file. */
 	if (f->acked == f->offset ? f->skip_line || f->sync_line : id->inside)

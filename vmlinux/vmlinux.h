@@ -55,6 +55,7 @@ struct inode {
 	umode_t i_mode;
 	struct super_block *i_sb;
 	long unsigned int i_ino;
+	unsigned int i_nlink;
 	loff_t i_size;
 	__u32 i_generation;
 };

@@ -23,7 +23,7 @@ static void forget(struct file *f)
 void account_begin(struct file *f, const struct write_count *counts, uint64_t position)
 {
 	struct write_total total = {0};
-	bool inherited;
+	bool inherited, known = position != ACCOUNT_UNKNOWN;
 
 	forget(f);
 	f->positions = counts && f->slot >= 0 && write_count_positions(counts, f->slot);
@@ -33,7 +33,7 @@ void account_begin(struct file *f, const struct write_count *counts, uint64_t po
 	f->consumed = f->base = f->offset;
 	f->seen_truncs = total.truncs;
 	f->besides = total.cuts;
-	if (inherited ? position - f->offset != total.cuts : !f->offset && total.truncs) {
+	if (inherited ? known && position - f->offset != total.cuts : !f->offset && total.truncs) {
 		/* Cut off while nobody looked: noticed with the first read. */
 		f->besides = inherited ? position - f->offset : 0;
 		f->seen_truncs--;
@@ -47,8 +47,6 @@ bool account_resume_cut(struct file *f, const struct write_count *counts, uint64
 	if (!f->positions || !write_count_inherited(counts, f->slot))
 		return false;
 	write_count_read(counts, f->slot, &total);
-	if (total.cuts == position)
-		return false;
 	forget(f);
 	f->consumed = f->base = 0;
 	f->besides = position;
@@ -103,4 +101,16 @@ bool account_update(struct file *f, const struct write_count *counts)
 	f->accounted = written;
 	f->accounted_uncounted = uncounted;
 	return settled;
+}
+
+void account_end(struct file *f, const struct write_count *counts)
+{
+	uint64_t rest;
+
+	account_update(f, counts);
+	rest = f->base + f->accounted + f->accounted_uncounted - f->consumed;
+	if ((int64_t)rest <= 0)
+		return;
+	tally_lose(&f->chain->tally, LOST_ROTATED_AWAY, rest);
+	f->consumed += rest;
 }

@@ -22,10 +22,14 @@ struct write_count;
  * account's business. position: what cuts + offset was when an earlier process was at this offset;
  * it counts only where that process' counter goes on. counts may be NULL everywhere here.
  */
+#define ACCOUNT_UNKNOWN UINT64_MAX /* a position */
+
 void account_begin(struct file *f, const struct write_count *counts, uint64_t position);
 /* Likewise at f's beginning, when its content shows that it was cut while no process was there:
  * what was unread of it will be counted as cut off. False: nothing counted that. */
 bool account_resume_cut(struct file *f, const struct write_count *counts, uint64_t position);
+/* f is given up: what was written to it and neither read nor lost is lost. */
+void account_end(struct file *f, const struct write_count *counts);
 /* What cuts + offset is where every sink has acknowledged f. */
 uint64_t account_position(const struct file *f, uint64_t acked);
 /* Brings tally.written_bytes and uncounted_bytes of f's chain up to date. False: a truncation was

@@ -54,6 +54,8 @@ static void find_again(const struct file *f)
 	cut->lost_bytes -= found;
 	if (f->chain->live) /* of which it was lost; the copy's account has it now */
 		f->chain->live->base += found;
+	else
+		f->chain->tally.written_bytes -= found;
 	if (!cut->lost_bytes) {
 		lost->events--;
 		for (size_t i = 0; i < ARRAY_SIZE(f->chain->joins); i++)

@@ -163,8 +163,8 @@ static void slot_orphan(struct write_count *wc, uint32_t slot)
 
 	write_maps_unwatch(&wc->maps, &key);
 	if (wc->users[slot].state == SLOT_FREE)
-		wc->users[slot] = (struct slot_user){.state = SLOT_ENROLLED,
-						     .since_ns = clock_now_ns()};
+		wc->users[slot] =
+			(struct slot_user){.state = SLOT_ENROLLED, .since_ns = clock_now_ns()};
 }
 
 /* The slot to which the file's key leads already. 0: now held; -EEXIST: was held; -ENOENT. */
@@ -271,8 +271,14 @@ bool write_count_inherited(const struct write_count *wc, int slot)
 	return wc->users[slot].inherited;
 }
 
+bool write_count_left_at(const struct write_count *wc, int slot, uint64_t position)
+{
+	return write_count_inherited(wc, slot) && wc->maps.slots[slot].acked == position;
+}
+
 /* Not by its key: that may lead to a file which was given its inode number. */
-bool write_count_left(struct write_count *wc, uint64_t st_dev, uint64_t ino, uint64_t *ret_written)
+bool write_count_left(struct write_count *wc, uint64_t st_dev, uint64_t ino,
+		      struct write_left *ret_left)
 {
 	uint32_t dev = write_key_dev(st_dev);
 	struct write_enrolled e;
@@ -287,7 +293,9 @@ bool write_count_left(struct write_count *wc, uint64_t st_dev, uint64_t ino, uin
 			continue;
 		write_slot_rest(wc, slot);
 		write_slot_enrolled(&wc->maps.slots[slot], &e);
-		*ret_written = e.written;
+		*ret_left = (struct write_left){.written = e.written,
+						.acked = e.acked,
+						.positions = !write_count_no_positions(wc)};
 		return true;
 	}
 	return false;

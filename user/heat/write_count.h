@@ -67,9 +67,18 @@ void write_count_keep(struct write_count *wc);
 void write_count_del(struct write_count *wc, int slot);
 /* Its slot has been counting since an earlier process added the file. */
 bool write_count_inherited(const struct write_count *wc, int slot);
+/* And that process left it at this position: else others have followed the file since. */
+bool write_count_left_at(const struct write_count *wc, int slot, uint64_t position);
+
+struct write_left {
+	uint64_t written, acked; /* acked: as write_count_acked last said */
+	bool positions;          /* false: written is the file's size, truncations are not in it */
+};
+
 /* Of a file that an earlier process had added and that is not added now (key: its st_dev, st_ino),
  * how much was written. Gives the slot back. False: there is none. */
-bool write_count_left(struct write_count *wc, uint64_t st_dev, uint64_t ino, uint64_t *ret_written);
+bool write_count_left(struct write_count *wc, uint64_t st_dev, uint64_t ino,
+		      struct write_left *ret_left);
 /* A load, no system call. Counters start at 0 with the slot. */
 void write_count_read(const struct write_count *wc, int slot, struct write_total *ret_total);
 /* Are its truncations counted? Then cuts + size is exactly what was written to its end. */

@@ -84,10 +84,12 @@ static int maps_open(struct write_count *wc, enum rung *wanted, uint32_t slots_n
 {
 	int r = write_maps_open(&wc->maps, slots_n, wc->pins);
 
-	if (r == 0 && wc->maps.adopted && *wanted != RUNG_AUTO &&
-	    *wanted != (enum rung)wc->maps.meta->rung) {
-		log_warn(0, "bpf.pin %s: what is pinned there is of another rung, replaced",
-			 write_pins_dir(wc->pins));
+	bool whole = r < 0 || !wc->maps.adopted || write_hooks_pins_whole(wc->pins);
+
+	if (r == 0 && wc->maps.adopted &&
+	    (!whole || (*wanted != RUNG_AUTO && *wanted != (enum rung)wc->maps.meta->rung))) {
+		log_warn(0, "bpf.pin %s: what is pinned there is %s, replaced",
+			 write_pins_dir(wc->pins), whole ? "of another rung" : "incomplete");
 		write_maps_close(&wc->maps);
 		write_pins_clear(wc->pins);
 		r = write_maps_open(&wc->maps, slots_n, wc->pins);

@@ -250,6 +250,25 @@ static int set_attach(struct write_hooks *hooks, enum hook_set set, struct write
 	return 0;
 }
 
+bool write_hooks_pins_whole(struct write_pins *pins)
+{
+	static const char *const kinds[] = {"prog", "link"};
+	char path[PATH_MAX];
+
+	for (int set = 0; set < HOOK_SETS; set++) {
+		int wanted = 0, there = 0;
+
+		for (int i = 0; i < PROGRAMS_MAX && sets[set].hooks[i].program; i++)
+			for (size_t k = 0; k < ARRAY_SIZE(kinds); k++, wanted++) {
+				write_pins_path(pins, kinds[k], sets[set].name, i, path);
+				there += access(path, F_OK) == 0;
+			}
+		if (there && there != wanted)
+			return false;
+	}
+	return true;
+}
+
 /* The links that an earlier process left. */
 static int set_adopt(struct write_hooks *hooks, enum hook_set set)
 {

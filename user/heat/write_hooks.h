@@ -29,6 +29,8 @@ struct write_pins;
 int write_hooks_new(const struct write_maps *maps, struct write_hooks **ret_hooks);
 /* From now on sets are pinned there, or taken from there where the maps were (NULL: neither). */
 void write_hooks_pin(struct write_hooks *hooks, struct write_pins *pins);
+/* Of each set there is all or nothing. */
+bool write_hooks_pins_whole(struct write_pins *pins);
 /* Detaches all that is not pinned; NULL is fine. */
 void write_hooks_free(struct write_hooks *hooks);
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -23,10 +24,11 @@ int write_pins_open(const char *dir, struct write_pins **ret_pins)
 {
 	size_t len = strlen(dir) + 1;
 	struct write_pins *pins;
+	bool made = mkdir(dir, 0700) == 0;
 	struct statfs fs;
 	int r = 0;
 
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+	if (!made && errno != EEXIST)
 		return -errno;
 	pins = calloc(1, sizeof(*pins) + len);
 	if (!pins)
@@ -40,6 +42,8 @@ int write_pins_open(const char *dir, struct write_pins **ret_pins)
 	else if (flock(pins->fd, LOCK_EX | LOCK_NB) < 0)
 		r = errno == EWOULDBLOCK ? -EBUSY : -errno;
 	if (r < 0) {
+		if (made)
+			rmdir(dir);
 		write_pins_close(pins);
 		return r;
 	}
