@@ -263,7 +263,7 @@ const size_t config_options_n = ARRAY_SIZE(config_options);
 
 char option_dash(char c)
 {
-	return c == '_' || c == '.' ? '-' : c;
+	return (char)(c == '_' || c == '.' ? '-' : c);
 }
 
 char *option_flag(const struct option *o, char *name, size_t max)

@@ -189,7 +189,8 @@ static void bad_flag_is_one_line_with_what_was_expected(void **state)
 		{"--order ho", "--order: expected one of hot, fair, fifo, got 'ho'"},
 		{"-f xml", "--format: expected one of ndjson, raw, got 'xml'"},
 		{"--decode CRI", "--decode: expected one of auto, cri, docker, raw, got 'CRI'"},
-		{"--bpf lsm", "--bpf: expected one of auto, fs, vfs, kprobe, syscall, off, got 'lsm'"},
+		{"--bpf lsm",
+		 "--bpf: expected one of auto, fs, vfs, kprobe, syscall, off, got 'lsm'"},
 		{"--start middle", "--start: expected one of beginning, end, got 'middle'"},
 		{"--root=", "--root: expected a directory, got ''"},
 		{"-r", "--root: expected a directory, got nothing"},
@@ -217,13 +218,13 @@ static void file_gives_every_key(void **state)
 {
 	struct config c;
 
-	write_file(
-		"# all of them\n---\nroot: [/a, /b]\nlink_root: /c\nsink:\n  - stdout\n"
-		"  - \"file:/x y\"\nformat: raw\ndecode: cri\nstart: end\norder: fair\nbpf: off\nbpf.pin: /p\n"
-		"linger: 1ms\nexit_when_idle: 3s\nline_max: 2Mi\nbatch_bytes: 64Ki\nbatches: 4\n"
-		"join_max: 16Mi\nrotate_size: 1M\nrotate_files: 2\nrotate_quiet: 1s\n"
-		"hot_quiet: 100ms\ntick: 2ms\nstop_timeout: 1s\nfiles_max: 10\n"
-		"log_level: debug\n");
+	write_file("# all of them\n---\nroot: [/a, /b]\nlink_root: /c\nsink:\n  - stdout\n"
+		   "  - \"file:/x y\"\nformat: raw\ndecode: cri\nstart: end\norder: fair\nbpf: "
+		   "off\nbpf.pin: /p\n"
+		   "linger: 1ms\nexit_when_idle: 3s\nline_max: 2Mi\nbatch_bytes: 64Ki\nbatches: 4\n"
+		   "join_max: 16Mi\nrotate_size: 1M\nrotate_files: 2\nrotate_quiet: 1s\n"
+		   "hot_quiet: 100ms\ntick: 2ms\nstop_timeout: 1s\nfiles_max: 10\n"
+		   "log_level: debug\n");
 	assert_int_equal(parse("-c @", &c), 0);
 	assert_string_equal(said, "");
 	assert_string_equal(c.config_path, file);
@@ -322,7 +323,8 @@ static void bad_file_is_one_line_with_key_and_line(void **state)
 		{"tick: 1ms\nroot: []\n", "@:2: root: expected a directory, got an empty list"},
 		{"root: ''\n", "@:1: root: expected a directory, got ''"},
 		{"linger: 1s\nlinger: 1s\n", "@:2: linger: the key is there twice"},
-		{"bpf: 3\n", "@:1: bpf: expected one of auto, fs, vfs, kprobe, syscall, off, got '3'"},
+		{"bpf: 3\n",
+		 "@:1: bpf: expected one of auto, fs, vfs, kprobe, syscall, off, got '3'"},
 		{"{linger: 5}\n", "@: linger: " DURATION_EXPECTED "'5'"},
 		{"hello\n", "@: expected lines of the form KEY: VALUE"},
 		{"- a\n", "@: expected lines of the form KEY: VALUE"},

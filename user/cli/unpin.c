@@ -27,7 +27,7 @@ static const char *words(int r)
 int unpin_main(int argc, char **argv)
 {
 	const char *dir = argc == 2 ? argv[1] : NULL;
-	struct write_pins *pins;
+	struct write_pins *pins = NULL;
 	struct stat st;
 	int r;
 

@@ -105,9 +105,11 @@ void files_lost_unseen(struct files *fs, const char *path, uint64_t bytes, bool 
 		files_vanished(fs, path);
 	else if (made)
 		tally_lose(&made->tally, LOST_VANISHED, 0); /* counted without a log */
-	else if (c->unborn)
+	else if (c && c->unborn)
 		c->unborn--; /* no rotated file will turn out to be it */
 	c = made ? made : c;
+	if (!c)
+		return;
 	c->tally.lost[LOST_VANISHED].bytes += bytes;
 	c->tally.written_bytes += bytes;
 	if (made) {

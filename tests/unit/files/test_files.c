@@ -371,8 +371,8 @@ static void what_vanished_is_in_the_account_of_its_log(void **state)
 	files_found(w->files, at(w, "0.log"), NULL);
 	assert_int_equal(vanished(f->chain)->events, 1);
 	assert_int_equal(vanished(f->chain)->bytes, 0);
-	/* What began before it does not go on in the next; what is still read of its predecessor is not
-	 * touched. */
+	/* What began before it does not go on in the next; what is still read of its predecessor is
+	 * not touched. */
 	for (size_t i = 0; i < 3; i++)
 		assert_false(f->chain->joins[i].broken);
 	f = add(w, "0.log", "y\n");
