@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Wires files to their watch, their counter and the hot list, and tells of what is gone. */
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -103,15 +101,6 @@ static void released(void *ctx, struct file *f)
 	f->slot = -1;
 }
 
-static bool directory_is_there(const char *path)
-{
-	char dir[PATH_MAX];
-	struct stat st;
-
-	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
-	return sys.lstat(dir, &st) == 0;
-}
-
 static void ended(void *ctx, struct chain *chain)
 {
 	struct collector *c = ctx;
@@ -121,7 +110,7 @@ static void ended(void *ctx, struct chain *chain)
 	tally_add(&c->ended, &chain->tally);
 	c->n_ended++;
 	/* That of a container which is still there stays in its figures, which never go back. */
-	if (tally_lost(&chain->tally) || directory_is_there(chain->key))
+	if (tally_lost(&chain->tally) || files_directory_is_there(chain->key))
 		collector_remember(c, chain->key, strlen(chain->key), &chain->tally);
 }
 

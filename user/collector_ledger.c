@@ -33,7 +33,7 @@
 struct kept {
 	struct table_node by_path;
 	struct checkpoint_account a;
-	bool taken;
+	bool taken, alone; /* alone: not to be summed up with others */
 };
 
 struct accounts {
@@ -75,6 +75,7 @@ int collector_keep_accounts(struct collector *c, struct checkpoint *loaded)
 
 		k->a = loaded->accounts[as->n];
 		loaded->accounts[as->n].path = NULL;
+		k->alone = k->a.path[0] && files_directory_is_there(k->a.path);
 		if (!table_get(&as->by_path, k->a.path, strlen(k->a.path)))
 			r = table_add(&as->by_path, &k->by_path, k->a.path, strlen(k->a.path));
 	}
@@ -97,8 +98,8 @@ void collector_restore_chain(struct collector *c, struct chain *chain)
 	tally_add(&c->restored, &t);
 }
 
-/* Each log of an earlier run that is not there: one that lost something by itself, up to some
- * number, the others as one sum. */
+/* Each log of an earlier run that is not there: one that lost something, or whose container may
+ * have others, by itself, up to some number; the rest as one sum. */
 static void each_kept(const struct collector *c,
 		      void (*visit)(void *ctx, const struct tally *t, const char *path), void *ctx)
 {
@@ -110,7 +111,8 @@ static void each_kept(const struct collector *c,
 		if (as->all[i].taken)
 			continue;
 		t = tally_of(&as->all[i].a);
-		if (as->all[i].a.path[0] && tally_lost(&t) && n++ < KEPT_MAX)
+		if ((as->all[i].alone || (as->all[i].a.path[0] && tally_lost(&t))) &&
+		    n++ < KEPT_MAX)
 			visit(ctx, &t, as->all[i].a.path);
 		else
 			tally_add(&rest, &t);

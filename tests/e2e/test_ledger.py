@@ -166,6 +166,27 @@ def a_loss_is_the_bytes_of_the_lines_that_did_not_come(t):
 # Rotation
 
 @suite.case(bpf=BOTH)
+def what_a_removed_log_of_a_container_had_stays(t):
+    """0.log goes when there is a 1.log: the container's figures keep it, over a restart too."""
+    root, state, c = start(t)
+    pod, first, second = tree.Pod(root), lines.Lines("app.0"), lines.Lines("app.1")
+    log = pod.log()
+    with c:
+        tree.append(log, first.make(100))
+        tree.append(pod.log(restart=1), second.make(10))
+        wrote = first.total_bytes() + second.total_bytes()
+        ledger.settled(state, wrote)
+        os.unlink(log)
+        time.sleep(12)  # a log is kept for ten seconds without a file
+        t.equal(ledger.ask(state).of(pod).written, wrote, "written, with the log removed")
+        c.stop()
+        t.check("(1 gone)" in c.stderr(), "the removed log has not ended")
+    with again(t, root, state) as c:
+        t.equal(ledger.ask(state).of(pod).written, wrote, "written, after a restart")
+        c.stop()
+
+
+@suite.case(bpf=BOTH)
 def generations_and_restarts_are_one_container(t):
     """0.log rotated twice, then 1.log, then 2.log; older ones are removed. A second pod of that name is another one."""
     root, state, c = start(t)

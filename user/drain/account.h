@@ -17,13 +17,13 @@
 struct file;
 struct write_count;
 
+#define ACCOUNT_UNKNOWN UINT64_MAX /* a position */
+
 /*
  * f was just opened, or where its reading begins was just changed: all before its offset is not its
  * account's business. position: what cuts + offset was when an earlier process was at this offset;
  * it counts only where that process' counter goes on. counts may be NULL everywhere here.
  */
-#define ACCOUNT_UNKNOWN UINT64_MAX /* a position */
-
 void account_begin(struct file *f, const struct write_count *counts, uint64_t position);
 /* Likewise at f's beginning, when its content shows that it was cut while no process was there:
  * what was unread of it will be counted as cut off. False: nothing counted that. */

@@ -20,6 +20,8 @@ void files_found(struct files *fs, const char *path, const char *alias);
 void files_born(struct files *fs, const char *path, const char *from);
 /* As files_found, by its first write: the event of its birth may be still to come. */
 void files_written(struct files *fs, const char *path);
+/* Is the directory of path there? */
+bool files_directory_is_there(const char *path);
 /* Is a file of that path never collected, whatever is in it? */
 bool files_ignores(const struct files *fs, const char *path);
 /* id is in the table, or waits to be opened. (One that is excluded may have got the number of a log

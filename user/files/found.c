@@ -228,7 +228,7 @@ int files_add_gz(struct files *fs, const char *path, int fd, struct file **ret_f
 	return 0;
 }
 
-static bool directory_is_there(const char *path)
+bool files_directory_is_there(const char *path)
 {
 	char dir[PATH_MAX];
 	struct stat st;
@@ -244,7 +244,7 @@ static void gone_already(struct files *fs, const char *path, enum told told)
 	struct chain *c = files_chain_of(fs, path);
 
 	if (told == TOLD_OF_MOVE || told == TOLD_OF_WRITE ||
-	    (told == TOLD_BY_LIST && !directory_is_there(path)))
+	    (told == TOLD_BY_LIST && !files_directory_is_there(path)))
 		return;
 	if (!c || strcmp(c->key, path) == 0)
 		files_born_unseen(fs, path);

@@ -66,7 +66,7 @@ int write_count_add_dir(struct write_count *wc, int dir, struct write_id *ret_id
 	r = write_maps_watch_dir(&wc->maps, &place.key);
 	if (r == 0)
 		*ret_id = (struct write_id){.dev = place.key.dev, .ino = place.key.ino};
-	return r == -E2BIG ? -ENOSPC : r;
+	return r;
 }
 
 void write_count_dirs_known(struct write_count *wc)
