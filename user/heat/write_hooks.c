@@ -7,9 +7,12 @@
  *
  * A refused set leaves nothing behind, and is not tried again: what refuses (a capability, a
  * kernel without the mechanism) does not change while we run. A module that is loaded later does:
- * its filesystem has no file to watch before.
+ * its filesystem has no file to watch before. Nor is a set tried that needs what is known to be
+ * refused in general (write_hooks_probe.h, or by an attachment to a function of the kernel itself):
+ * each try costs 20 ms.
  *
- * Rejected: libbpf's probes (libbpf_probe_bpf_prog_type and the like), which load but never attach.
+ * Rejected: libbpf's probes (libbpf_probe_bpf_prog_type and the like), which load but never attach,
+ * as a proof that something works.
  */
 #include "heat/write_hooks.h"
 
@@ -25,6 +28,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "heat/write_hooks_probe.h"
 #include "heat/write_maps.h"
 #include "heat/write_pins.h"
 #include "write_count.skel.h"
@@ -82,6 +86,7 @@ struct attached {
 struct write_hooks {
 	const struct write_maps *maps;
 	struct write_pins *pins;
+	int trampoline; /* 1: not asked yet, 0: may work, else why fentry and fexit are refused */
 	struct attached sets[HOOK_SETS];
 };
 
@@ -158,6 +163,7 @@ int write_hooks_new(const struct write_maps *maps, struct write_hooks **ret_hook
 		return -ENOMEM;
 	libbpf_set_print(print_debug);
 	hooks->maps = maps;
+	hooks->trampoline = 1;
 	for (int i = 0; i < HOOK_SETS; i++)
 		hooks->sets[i].r = 1;
 	*ret_hooks = hooks;
@@ -312,11 +318,57 @@ static int refused(struct attached *a, int r, const char *doing, const char *wha
 	return r;
 }
 
+static bool needs_trampoline(enum hook_set set)
+{
+	return set != HOOKS_KPROBE && set != HOOKS_SYSCALL;
+}
+
+/* What is known to be refused whatever the programs do. 0, or -errno and *ret_doing. */
+static int refused_in_general(struct write_hooks *hooks, enum hook_set set, const char **ret_doing)
+{
+	*ret_doing = "loading";
+	if (set == HOOKS_KPROBE) {
+		*ret_doing = "attaching";
+		return write_hooks_probe_kprobe() ? 0 : -ENOENT;
+	}
+	if (!needs_trampoline(set))
+		return 0;
+	if (hooks->trampoline == 1)
+		hooks->trampoline = write_hooks_probe_trampoline();
+	else if (hooks->trampoline < 0)
+		*ret_doing = "not tried, as other programs of its kind were refused:";
+	return hooks->trampoline;
+}
+
+/* Loads and attaches, or says in *a why not. */
+static void set_try(struct write_hooks *hooks, enum hook_set set, struct write_count_bpf *skel)
+{
+	struct attached *a = &hooks->sets[set];
+	const char *section = NULL;
+	int r = set_load(hooks, set, skel);
+
+	if (r < 0) {
+		refused(a, r, "loading", sets[set].what);
+		return;
+	}
+	r = set_attach(hooks, set, skel, &section);
+	if (r < 0) {
+		/* To attach to a module's function is another matter. */
+		if (r == -EPERM && set == HOOKS_TMPFS)
+			hooks->trampoline = r;
+		refused(a, r, "attaching", strchr(section, '/') ? section : sets[set].what);
+		return;
+	}
+	a->r = 0;
+	if (hooks->pins && (r = set_pin(hooks, set)) < 0)
+		refused(a, r, "pinning", sets[set].what);
+}
+
 int write_hooks_attach(struct write_hooks *hooks, enum hook_set set)
 {
 	struct attached *a = &hooks->sets[set];
 	struct write_count_bpf *skel;
-	const char *section = NULL;
+	const char *doing;
 	int r;
 
 	if (a->r <= 0)
@@ -326,18 +378,13 @@ int write_hooks_attach(struct write_hooks *hooks, enum hook_set set)
 		return 0;
 	}
 	attached_done(a);
+	r = refused_in_general(hooks, set, &doing);
+	if (r < 0)
+		return refused(a, r, doing, sets[set].what);
 	skel = write_count_bpf__open();
 	if (!skel)
 		return -errno;
-	r = set_load(hooks, set, skel);
-	if (r < 0)
-		refused(a, r, "loading", sets[set].what);
-	else if ((r = set_attach(hooks, set, skel, &section)) < 0)
-		refused(a, r, "attaching", strchr(section, '/') ? section : sets[set].what);
-	else if (hooks->pins && (r = set_pin(hooks, set)) < 0)
-		refused(a, r, "pinning", sets[set].what);
-	else
-		a->r = 0;
+	set_try(hooks, set, skel);
 	write_count_bpf__destroy(skel);
 	malloc_trim(0); /* the kernel's BTF was read */
 	return a->r;

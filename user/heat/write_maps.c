@@ -18,7 +18,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -67,26 +66,30 @@ int write_maps_share_slots(struct write_maps *maps)
 			  &maps->slots);
 }
 
-/* The skeleton is only there to make them, without any of its programs. */
+/* One as the programs declare it. A descriptor or -errno. */
+static int map_make(const struct bpf_map *declared, uint32_t entries)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = bpf_map__map_flags(declared));
+	uint32_t n = bpf_map__max_entries(declared);
+
+	return bpf_map_create(bpf_map__type(declared), bpf_map__name(declared),
+			      bpf_map__key_size(declared), bpf_map__value_size(declared),
+			      n > 1 ? n : entries, &opts);
+}
+
+/* The skeleton only says what they are. It is not loaded: libbpf would read all of the kernel's BTF
+ * for the programs that are in it. */
 static int maps_make(struct write_maps *maps)
 {
 	struct write_count_bpf *skel = write_count_bpf__open();
 	int r = skel ? 0 : -errno;
 
 	for (int i = 0; i < WRITE_MAPS && r == 0; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(skel->obj, write_map_names[i]);
+		uint32_t entries = i == WRITE_MAP_META ? 1 : maps->slots_n;
 
-		if (i != WRITE_MAP_META && i != WRITE_MAP_RECORDS && i != WRITE_MAP_FILTER)
-			r = bpf_map__set_max_entries(map, maps->slots_n);
-	}
-	if (r == 0)
-		r = write_count_bpf__load(skel);
-	for (int i = 0; i < WRITE_MAPS && r == 0; i++) {
-		int fd = bpf_object__find_map_fd_by_name(skel->obj, write_map_names[i]);
-
-		maps->fds[i] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-		if (maps->fds[i] < 0)
-			r = -errno;
+		maps->fds[i] = map_make(bpf_object__find_map_by_name(skel->obj, write_map_names[i]),
+					entries);
+		r = MIN(maps->fds[i], 0);
 	}
 	write_count_bpf__destroy(skel);
 	return r;
