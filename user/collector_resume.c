@@ -139,6 +139,7 @@ static bool holds_content(struct file *f, const struct checkpoint_entry *e)
 /* Reading begins where the first record begins that was open, or at the offset. */
 static void set_place(struct file *f, const struct checkpoint_entry *e)
 {
+	char bytes[MARK_BYTES];
 	size_t n;
 
 	f->offset = f->acked = e->offset;
@@ -153,11 +154,11 @@ static void set_place(struct file *f, const struct checkpoint_entry *e)
 		f->skip_line = e->flags & CHECKPOINT_SKIP;
 	}
 	f->hole = !f->offset;
-	n = MIN(f->offset, (uint64_t)FILE_MARK_BYTES);
-	if (reader_pread_all(f, f->head, n, 0) == (ssize_t)n)
-		f->head_len = (uint32_t)n;
-	if (reader_pread_all(f, f->mark, n, f->offset - n) == (ssize_t)n)
-		f->mark_len = (uint32_t)n;
+	n = MIN(f->offset, (uint64_t)MARK_BYTES);
+	if (reader_pread_all(f, bytes, n, 0) == (ssize_t)n)
+		mark_take(&f->head, bytes, n);
+	if (reader_pread_all(f, bytes, n, f->offset - n) == (ssize_t)n)
+		mark_take(&f->mark, bytes, n);
 }
 
 /* f's counter has gone on since e was saved. */

@@ -4,37 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
-static uint64_t seed(void)
-{
-	static uint64_t value; /* set once, by the first table */
+#include "base/hash.h"
 
-	if (!value && (getrandom(&value, sizeof(value), 0) != sizeof(value) || !value))
-		value = UINT64_C(0x9e3779b97f4a7c15);
-	return value;
-}
-
-static uint64_t hash_bytes(const void *key, size_t len)
-{
-	const unsigned char *p = key;
-	uint64_t h = seed() ^ len * UINT64_C(0x9e3779b97f4a7c15);
-
-	while (len >= 8) {
-		uint64_t w;
-
-		memcpy(&w, p, 8);
-		h = (h ^ w) * UINT64_C(0xd6e8feb86659fd93);
-		h ^= h >> 32;
-		p += 8;
-		len -= 8;
-	}
-	while (len--)
-		h = (h ^ *p++) * UINT64_C(0x100000001b3);
-	h ^= h >> 29;
-	h *= UINT64_C(0xbf58476d1ce4e5b9);
-	return h ^ h >> 32;
-}
+#define PER_BUCKET 2 /* nodes, on average, before it grows */
 
 void table_done(struct table *t)
 {
@@ -64,7 +37,7 @@ static int table_grow(struct table *t)
 	return 0;
 }
 
-static struct table_node *find(const struct table *t, uint64_t hash, const void *key, size_t len)
+static struct table_node *find(const struct table *t, uint32_t hash, const void *key, size_t len)
 {
 	if (!t->n_buckets)
 		return NULL;
@@ -76,19 +49,20 @@ static struct table_node *find(const struct table *t, uint64_t hash, const void 
 
 int table_add(struct table *t, struct table_node *n, const void *key, size_t key_len)
 {
-	uint64_t hash = hash_bytes(key, key_len);
+	uint32_t hash = (uint32_t)hash_bytes(key, key_len);
 	struct table_node **slot;
 
 	if (find(t, hash, key, key_len))
 		return -EEXIST;
-	if (t->count >= t->n_buckets) {
+	if (t->count >= t->n_buckets * PER_BUCKET) {
 		int r = table_grow(t);
 
 		if (r < 0)
 			return r;
 	}
 	slot = &t->buckets[hash & (t->n_buckets - 1)];
-	*n = (struct table_node){.next = *slot, .key = key, .key_len = key_len, .hash = hash};
+	*n = (struct table_node){
+		.next = *slot, .key = key, .key_len = (uint32_t)key_len, .hash = hash};
 	*slot = n;
 	t->count++;
 	return 0;
@@ -96,7 +70,7 @@ int table_add(struct table *t, struct table_node *n, const void *key, size_t key
 
 struct table_node *table_get(const struct table *t, const void *key, size_t key_len)
 {
-	return find(t, hash_bytes(key, key_len), key, key_len);
+	return find(t, (uint32_t)hash_bytes(key, key_len), key, key_len);
 }
 
 void table_del(struct table *t, struct table_node *n)

@@ -2,7 +2,7 @@
 /*
  * The one hash table: intrusive nodes, keys are bytes owned by whoever owns the node and unchanged
  * while it is in the table. Seeded per process, so that file names cannot be chosen to collide.
- * Grows by doubling when there are as many nodes as buckets; -ENOMEM leaves it as it was.
+ * Grows by doubling when there are twice as many nodes as buckets; -ENOMEM leaves it as it was.
  */
 #ifndef BASE_TABLE_H
 #define BASE_TABLE_H
@@ -13,8 +13,7 @@
 struct table_node {
 	struct table_node *next;
 	const void *key;
-	size_t key_len;
-	uint64_t hash;
+	uint32_t key_len, hash;
 };
 
 struct table {

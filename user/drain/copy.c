@@ -11,33 +11,31 @@
 
 void copy_take_head(struct file *f, const char *data, size_t n)
 {
-	f->head_len = (uint32_t)MIN(n, sizeof(f->head));
-	memcpy(f->head, data, f->head_len);
+	mark_take(&f->head, data, MIN(n, (size_t)MARK_BYTES));
 }
 
 void copy_note_truncation(struct file *f, uint64_t lost_bytes)
 {
-	struct cut *cut = &f->chain->cut;
+	struct chain *c = f->chain;
 
-	if (f->chain->live != f || !f->head_len)
+	if (c->live != f || !f->head.len)
 		return;
-	f->chain->unsettled = f->chain->copies > 0;
-	cut->offset = f->offset;
-	cut->lost_bytes = lost_bytes;
-	cut->noted_ns = clock_now_ns();
-	cut->head_len = f->head_len;
-	memcpy(cut->head, f->head, f->head_len);
-	cut->mark_len = f->mark_len;
-	memcpy(cut->mark, f->mark, f->mark_len);
-	f->head_len = 0;
+	c->unsettled = c->copies > 0;
+	c->cut = (struct cut){.offset = f->offset,
+			      .lost_bytes = lost_bytes,
+			      .noted_ns = clock_now_ns(),
+			      .head = f->head,
+			      .mark = f->mark};
+	f->head.len = 0;
 }
 
 /* The bytes at offset are these. */
-static bool holds(const struct file *f, uint64_t offset, const char *want, size_t n)
+static bool holds(const struct file *f, uint64_t offset, const struct mark *want)
 {
-	char got[FILE_MARK_BYTES];
+	char got[MARK_BYTES];
 
-	return sys.pread(f->fd, got, n, (off_t)offset) == (ssize_t)n && memcmp(got, want, n) == 0;
+	return sys.pread(f->fd, got, want->len, (off_t)offset) == (ssize_t)want->len &&
+	       mark_is(want, got);
 }
 
 /* What the truncation cut off is in the copy f: it was not lost after all. */
@@ -68,7 +66,7 @@ static bool resumes_at_cut(struct file *f)
 	const struct cut *cut = &f->chain->cut;
 	struct stat st;
 
-	if (!cut->head_len || !holds(f, 0, cut->head, cut->head_len) || sys.fstat(f->fd, &st) < 0)
+	if (!cut->head.len || !holds(f, 0, &cut->head) || sys.fstat(f->fd, &st) < 0)
 		return false;
 	if ((uint64_t)st.st_size < cut->offset) {
 		if (cut->noted_ns < f->displaced_ns - COPY_LATE_NS)
@@ -78,43 +76,60 @@ static bool resumes_at_cut(struct file *f)
 		f->sync_line = false;
 		return true;
 	}
-	if (!holds(f, cut->offset - cut->mark_len, cut->mark, cut->mark_len))
+	if (!holds(f, cut->offset - cut->mark.len, &cut->mark))
 		return false;
 	f->offset = f->acked = cut->offset;
-	f->mark_len = cut->mark_len;
-	memcpy(f->mark, cut->mark, cut->mark_len);
+	f->mark = cut->mark;
 	find_again(f);
 	return true;
+}
+
+/* Not read yet, the live file's head is what it holds now, and another one tells of a truncation.
+ */
+static bool live_was_cut(struct file *live)
+{
+	char now[MARK_BYTES];
+	ssize_t n = sys.pread(live->fd, now, sizeof(now), 0);
+
+	if (live->head.len && (n < live->head.len || !mark_is(&live->head, now)))
+		return true;
+	copy_take_head(live, now, n > 0 ? (size_t)n : 0);
+	return false;
+}
+
+/* Does f begin as the live file did, as far as it reaches? */
+static bool begins_as(const struct file *f, const struct file *live)
+{
+	char here[MARK_BYTES], there[MARK_BYTES];
+	ssize_t n = sys.pread(f->fd, here, live->head.len, 0);
+
+	if (n < 0 || n == live->head.len)
+		return n >= 0 && mark_is(&live->head, here);
+	/* Shorter, it is compared with what is there; the live file was cut when that is not what
+	 * was read of it, and f is judged by the cut, as soon as it is noticed. */
+	return sys.pread(live->fd, there, live->head.len, 0) != (ssize_t)live->head.len ||
+	       !mark_is(&live->head, there) || memcmp(here, there, (size_t)n) == 0;
 }
 
 enum copy_verdict copy_judge(struct file *f)
 {
 	struct file *live = f->chain->live;
-	char head[FILE_MARK_BYTES];
-	ssize_t n;
 
 	if (resumes_at_cut(f))
 		return COPY_RESUME;
 	if (!live)
 		return COPY_NO;
-	/* Not read yet: its head is what it holds now, and another one tells of a truncation. */
-	if (live->offset == 0) {
-		n = sys.pread(live->fd, head, sizeof(head), 0);
-		if (live->head_len &&
-		    (n < live->head_len || memcmp(head, live->head, live->head_len) != 0)) {
-			bool same = holds(f, 0, live->head, live->head_len);
+	if (live->offset == 0 && live_was_cut(live)) {
+		bool same = holds(f, 0, &live->head);
 
-			live->head_len = 0;
-			if (same) /* what was cut off is read in the copy */
-				live->copied = true;
-			return same ? COPY_RESUME : COPY_NO;
-		}
-		copy_take_head(live, head, n > 0 ? (size_t)n : 0);
+		live->head.len = 0;
+		if (same) /* what was cut off is read in the copy */
+			live->copied = true;
+		return same ? COPY_RESUME : COPY_NO;
 	}
-	n = sys.pread(f->fd, head, live->head_len, 0);
-	if (n < 0 || memcmp(head, live->head, (size_t)n) != 0)
+	if (!begins_as(f, live))
 		return COPY_NO;
-	if (live->head_len == 0 && f->size > 0)
+	if (live->head.len == 0 && f->size > 0)
 		return COPY_NO; /* the live file is empty: nothing it could be a copy of */
 	return COPY_WAIT;
 }

@@ -35,7 +35,7 @@
 
 size_t reader_longest_line(uint32_t line_max)
 {
-	return FILE_MARK_BYTES + LINE_HEADROOM + line_max;
+	return MARK_BYTES + LINE_HEADROOM + line_max;
 }
 
 static size_t physical_max(const struct reader *r)
@@ -170,21 +170,24 @@ static int emit_line(const struct reader *r, struct file *f, struct batch *b, ch
 	return rc;
 }
 
-/* The bytes in front of the new offset; data has f->mark_len bytes of the old mark in front. */
-static void take_mark(struct file *f, const char *data, size_t consumed)
+/* The bytes in front of the new offset; data has f->mark.len bytes of the old mark in front. */
+static struct mark mark_behind(const struct file *f, const char *data, size_t consumed)
 {
-	size_t have = f->mark_len + consumed;
+	size_t len = MIN(f->mark.len + consumed, (size_t)MARK_BYTES);
+	struct mark mark;
 
-	f->mark_len = (uint32_t)MIN(have, (size_t)FILE_MARK_BYTES);
-	memcpy(f->mark, data + consumed - f->mark_len, f->mark_len);
+	mark_take(&mark, data + consumed - len, len);
+	return mark;
 }
 
 static void read_mark_again(struct file *f)
 {
-	size_t n = MIN(f->offset, (uint64_t)FILE_MARK_BYTES);
-	ssize_t got = reader_pread(f, f->mark, n, f->offset - n);
+	size_t n = MIN(f->offset, (uint64_t)MARK_BYTES);
+	char bytes[MARK_BYTES];
 
-	f->mark_len = got == (ssize_t)n ? (uint32_t)n : 0;
+	f->mark.len = 0;
+	if (reader_pread(f, bytes, n, f->offset - n) == (ssize_t)n)
+		mark_take(&f->mark, bytes, n);
 }
 
 /* b's last span is f's. */
@@ -270,7 +273,7 @@ static void skip(struct file *f, struct batch *b, char *data, size_t got, size_t
 		return;
 	if (f->skip_line)
 		f->chain->tally.skipped_bytes += n;
-	take_mark(f, data, n);
+	f->mark = mark_behind(f, data, n);
 	advance(f, b, n);
 	if (newline)
 		f->skip_line = f->sync_line = false;
@@ -296,7 +299,7 @@ static int skip_hole(struct file *f, struct batch *b, char *scratch, size_t room
 	while (nuls < (size_t)n && scratch[nuls] == '\0')
 		nuls++;
 	f->hole = nuls == (size_t)n;
-	f->mark_len = 0;
+	f->mark.len = 0;
 	*ret_bytes = (size_t)(at + nuls - f->offset);
 	advance(f, b, *ret_bytes);
 	f->chain->tally.hole_bytes += *ret_bytes;
@@ -331,6 +334,7 @@ static int take(const struct reader *r, struct file *f, struct batch *b, char *d
 {
 	char *newline = memrchr(data, '\n', got);
 	size_t whole, consumed;
+	struct mark mark;
 	struct span *s;
 	int rc;
 
@@ -349,10 +353,7 @@ static int take(const struct reader *r, struct file *f, struct batch *b, char *d
 		return 0;
 	}
 	whole = newline ? (size_t)(newline - data) + 1 : got;
-	char mark[FILE_MARK_BYTES];
-	size_t mark_len = MIN(f->mark_len + whole, sizeof(mark));
-
-	memcpy(mark, data + whole - mark_len, mark_len); /* decoding may write over them */
+	mark = mark_behind(f, data, whole); /* now: decoding may write over it */
 	if (newline) {
 		rc = emit_lines(r, f, b, data, whole, &consumed);
 	} else {
@@ -360,15 +361,13 @@ static int take(const struct reader *r, struct file *f, struct batch *b, char *d
 		consumed = rc == 0 ? got : 0;
 		f->skip_line = rc == 0;
 	}
-	b->used += f->mark_len + consumed;
+	b->used += f->mark.len + consumed;
 	advance(f, b, consumed);
 	*ret_bytes = consumed;
-	if (consumed == whole) {
-		memcpy(f->mark, mark, mark_len);
-		f->mark_len = (uint32_t)mark_len;
-	} else {
+	if (consumed == whole)
+		f->mark = mark;
+	else
 		read_mark_again(f);
-	}
 	if (rc < 0) {
 		*ret_outcome = READ_FULL;
 		return rc == -ENOBUFS ? 0 : rc;
@@ -381,7 +380,7 @@ static int take(const struct reader *r, struct file *f, struct batch *b, char *d
 int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t grant,
 		enum read_outcome *ret_outcome, size_t *ret_bytes)
 {
-	char *base = b->arena + b->used, *data = base + f->mark_len;
+	char *base = b->arena + b->used, *data = base + f->mark.len;
 	size_t room = b->used < b->fill_bytes ? b->fill_bytes - b->used : 0, want;
 	struct write_total total = {0};
 	struct stat st;
@@ -404,14 +403,14 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 	}
 	if (r->counts && f->slot >= 0)
 		write_count_read(r->counts, f->slot, &total);
-	n = reader_pread(f, base, f->mark_len + want, f->offset - f->mark_len);
+	n = reader_pread(f, base, f->mark.len + want, f->offset - f->mark.len);
 	if (n < 0)
 		return (int)n;
 	if (truncation_counted(f, r->counts)) /* under the read, perhaps */
 		return start_over(r, f, ret_outcome);
-	while ((size_t)n < f->mark_len) { /* a short read, or shorter by now */
-		ssize_t more = reader_pread(f, base + n, f->mark_len - (size_t)n,
-					    f->offset - f->mark_len + (size_t)n);
+	while ((size_t)n < f->mark.len) { /* a short read, or shorter by now */
+		ssize_t more = reader_pread(f, base + n, f->mark.len - (size_t)n,
+					    f->offset - f->mark.len + (size_t)n);
 
 		if (more < 0)
 			return (int)more;
@@ -419,10 +418,10 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 			return start_over(r, f, ret_outcome);
 		n += more;
 	}
-	if (memcmp(base, f->mark, f->mark_len) != 0)
+	if (!mark_is(&f->mark, base))
 		return start_over(r, f, ret_outcome);
-	f->sure = MAX(f->size, f->offset + (size_t)n - f->mark_len);
-	n -= f->mark_len;
+	f->sure = MAX(f->size, f->offset + (size_t)n - f->mark.len);
+	n -= f->mark.len;
 	if (n == 0) {
 		if (!f->compressed && sys.fstat(f->fd, &st) == 0 &&
 		    (uint64_t)st.st_size < f->offset)

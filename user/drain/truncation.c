@@ -107,7 +107,8 @@ static void go_to(struct file *f, uint64_t offset, uint64_t lost)
 	}
 	f->epoch++;
 	f->offset = f->acked = offset;
-	f->replay = f->torn = f->mark_len = f->sure = 0;
+	f->replay = f->torn = f->sure = 0;
+	f->mark.len = 0;
 	f->skip_line = f->sync_line = false;
 	f->hole = true; /* perhaps */
 	f->probe = true;

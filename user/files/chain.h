@@ -11,9 +11,8 @@
 #include "base/table.h"
 #include "drain/decode.h"
 #include "drain/join.h"
+#include "files/mark.h"
 #include "files/tally.h"
-
-#define FILE_MARK_BYTES 128
 
 struct file;
 struct stat;
@@ -22,10 +21,9 @@ struct table;
 /* Where the live file was when it was last found truncated (drain/copy.h). */
 struct cut {
 	uint64_t offset;
-	int64_t noted_ns;            /* when it was noticed */
-	uint64_t lost_bytes;         /* counted as lost behind it: unless a copy has them */
-	uint32_t head_len, mark_len; /* head_len 0: never */
-	char head[FILE_MARK_BYTES], mark[FILE_MARK_BYTES];
+	int64_t noted_ns;       /* when it was noticed */
+	uint64_t lost_bytes;    /* counted as lost behind it: unless a copy has them */
+	struct mark head, mark; /* head.len 0: never */
 };
 
 struct chain {

@@ -46,15 +46,16 @@ void file_free(struct file *f)
 
 void file_skip_to_end(struct file *f)
 {
-	size_t n = MIN(f->size, (uint64_t)FILE_MARK_BYTES);
+	size_t n = MIN(f->size, (uint64_t)MARK_BYTES);
+	char bytes[MARK_BYTES];
 
 	f->offset = f->acked = f->size;
 	f->hole = !f->size;
-	if (n && sys.pread(f->fd, f->head, n, 0) == (ssize_t)n)
-		f->head_len = (uint32_t)n;
-	if (n && sys.pread(f->fd, f->mark, n, (off_t)(f->size - n)) == (ssize_t)n) {
-		f->mark_len = (uint32_t)n;
-		f->sync_line = f->mark[n - 1] != '\n';
+	if (n && sys.pread(f->fd, bytes, n, 0) == (ssize_t)n)
+		mark_take(&f->head, bytes, n);
+	if (n && sys.pread(f->fd, bytes, n, (off_t)(f->size - n)) == (ssize_t)n) {
+		mark_take(&f->mark, bytes, n);
+		f->sync_line = bytes[n - 1] != '\n';
 	}
 }
 

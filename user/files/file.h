@@ -25,6 +25,7 @@
 #include "base/table.h"
 #include "files/chain.h"
 #include "files/identity.h"
+#include "files/mark.h"
 #include "output/batch.h"
 
 struct gz;
@@ -73,13 +74,10 @@ struct file {
 	int64_t unsure_ns;
 	uint64_t torn; /* bytes behind offset without a newline, the rest of the line is awaited */
 	bool skip_line, sync_line; /* up to a newline: rest of a cut line; begun inside one */
-	uint32_t mark_len; /* the bytes before offset, as read: they differ when it was rewritten */
-	char mark[FILE_MARK_BYTES];
-	bool hole, after_gap; /* not read since it was truncated; one before it vanished */
-	uint32_t head_len;    /* its first bytes, as read */
-	char head[FILE_MARK_BYTES];
-	uint64_t size;  /* the largest size known; this and on: heat/ */
-	bool probe;     /* written to since the last read: read until the end shows */
+	struct mark head, mark;    /* its first bytes, and those before offset */
+	bool hole, after_gap;      /* not read since it was truncated; one before it vanished */
+	uint64_t size;             /* the largest size known; this and on: heat/ */
+	bool probe;                /* written to since the last read: read until the end shows */
 	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
 	uint64_t seen_calls;     /* counters at the last look */
 	uint64_t seen_shrinks;   /* at the last truncation that was noticed */

@@ -48,14 +48,14 @@ static void read_live(struct world *w, const char *text)
 	size_t n = strlen(text);
 
 	copy_take_head(&w->live, text, n);
-	w->live.offset = w->live.mark_len = (uint32_t)n;
-	memcpy(w->live.mark, text, n);
+	w->live.offset = w->live.mark.len = (uint32_t)n;
+	mark_take(&w->live.mark, text, n);
 }
 
 static void truncate_live(struct world *w, const char *text)
 {
 	copy_note_truncation(&w->live, 0);
-	w->live.offset = w->live.mark_len = 0;
+	w->live.offset = w->live.mark.len = 0;
 	test_write(w->live_path, "w", text);
 }
 
@@ -70,8 +70,8 @@ static void copy_resumes_where_the_live_file_was_cut(void **state)
 	truncate_live(w, "four\n");
 	assert_int_equal(copy_judge(&w->copy), COPY_RESUME);
 	assert_int_equal(w->copy.offset, 8);
-	assert_int_equal(w->copy.mark_len, 8);
-	assert_memory_equal(w->copy.mark, "one\ntwo\n", 8);
+	assert_int_equal(w->copy.mark.len, 8);
+	assert_true(mark_is(&w->copy.mark, "one\ntwo\n"));
 }
 
 static void other_content_is_a_file_in_its_own_right(void **state)
@@ -95,8 +95,7 @@ static void same_head_but_other_bytes_before_the_cut_is_no_copy(void **state)
 	text[399] = '\0';
 	copy_take_head(&w->live, text, 399);
 	w->live.offset = 399;
-	w->live.mark_len = 10;
-	memcpy(w->live.mark, "hhhhhhhhhh", 10);
+	mark_take(&w->live.mark, "hhhhhhhhhh", 10);
 	memset(text + 200, 'z', 199);
 	test_write(w->copy_path, "w", text);
 	w->copy.size = 399;
@@ -130,7 +129,7 @@ static void lose(struct world *w, uint64_t bytes)
 	copy_note_truncation(&w->live, bytes);
 	tally_lose(&w->chain.tally, LOST_TRUNCATED, bytes);
 	chain_break_joins(&w->chain, true);
-	w->live.offset = w->live.mark_len = 0;
+	w->live.offset = w->live.mark.len = 0;
 	test_write(w->live_path, "w", "four\n");
 }
 

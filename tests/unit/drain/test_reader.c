@@ -138,7 +138,7 @@ static void format_is_told_by_the_content(void **state)
 
 	for (size_t i = 0; i < 3; i++) {
 		w->chain.format = DECODE_AUTO;
-		w->file->offset = w->file->mark_len = 0;
+		w->file->offset = w->file->mark.len = 0;
 		w->file->torn = w->file->sure = 0;
 		test_write(w->path, "w", rows[i].text);
 		read_all(w, out, sizeof(out));
@@ -158,7 +158,7 @@ static void partials_cross_a_generation(void **state)
 	assert_string_equal(out, "");
 	test_write(w->path, "w",
 		   "2026-11-21T00:32:02.3Z stderr F end\n2026-11-21T00:32:02.3Z stdout F two\n");
-	w->file->offset = w->file->mark_len = w->file->sure = 0; /* the next of the same chain */
+	w->file->offset = w->file->mark.len = w->file->sure = 0; /* the next of the same chain */
 	read_all(w, out, sizeof(out));
 	assert_string_equal(out, "err end|one two|");
 }

@@ -98,14 +98,14 @@ static void the_file_begins_anew(void **state)
 	struct file *f = cut_off(w, 40, 100, "new\n");
 
 	f->torn = 5;
-	f->mark_len = 9;
+	f->mark.len = 9;
 	f->skip_line = f->sync_line = true;
 	f->epoch = 3;
 	assert_int_equal(fake_take(f, NULL), 0);
 	assert_int_equal(f->offset, 0);
 	assert_int_equal(f->acked, 0);
 	assert_int_equal(f->torn, 0);
-	assert_int_equal(f->mark_len, 0);
+	assert_int_equal(f->mark.len, 0);
 	assert_int_equal(f->sure, 0);
 	assert_false(f->skip_line || f->sync_line);
 	assert_int_equal(f->epoch, 4);
@@ -156,14 +156,13 @@ static void the_cut_is_kept_for_a_copy(void **state)
 	struct file *f = cut_off(w, 8, 14, "");
 
 	w->chain.live = f;
-	f->head_len = f->mark_len = 8;
-	memcpy(f->head, "one\ntwo\n", 8);
-	memcpy(f->mark, "one\ntwo\n", 8);
+	mark_take(&f->head, "one\ntwo\n", 8);
+	mark_take(&f->mark, "one\ntwo\n", 8);
 	assert_int_equal(fake_take(f, NULL), 0);
 	assert_int_equal(w->chain.cut.offset, 8);
 	assert_int_equal(w->chain.cut.lost_bytes, 6);
-	assert_int_equal(w->chain.cut.mark_len, 8);
-	assert_memory_equal(w->chain.cut.head, "one\ntwo\n", 8);
+	assert_int_equal(w->chain.cut.mark.len, 8);
+	assert_true(mark_is(&w->chain.cut.head, "one\ntwo\n"));
 }
 
 /* 500 bytes were written, 100 read, 4 are there. */
