@@ -16,7 +16,6 @@
 #include "files/descriptors.h"
 #include "files/files.h"
 #include "output/batch.h"
-#include "output/encode.h"
 #include "output/outlet.h"
 #include "watch/tree.h"
 #include "watch/watch.h"
@@ -42,9 +41,6 @@ static void opened(void *ctx, struct file *f)
 	struct write_total total = {0};
 	int slot, r;
 
-	r = encode_source(f->source);
-	if (r < 0)
-		log_err(r, "%s: %s, its records have no names", f->path, strerror(-r));
 	if (!f->compressed) {
 		r = write_count_add(c->counts, f->fd, f, &slot);
 		if (r == 0)

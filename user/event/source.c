@@ -7,15 +7,16 @@
 
 int source_new(const char *path, struct source **ret_source)
 {
-	struct source *s = calloc(1, sizeof(*s));
+	size_t len = strlen(path);
+	struct source *s;
 
+	if (len > UINT16_MAX)
+		return -ENAMETOOLONG;
+	s = calloc(1, sizeof(*s) + len + 1);
 	if (!s)
 		return -ENOMEM;
-	s->path = strdup(path);
-	if (!s->path) {
-		free(s);
-		return -ENOMEM;
-	}
+	memcpy(s->path, path, len);
+	s->path_len = (uint16_t)len;
 	atomic_init(&s->refs, 1);
 	s->restart_count = -1;
 	*ret_source = s;
@@ -31,13 +32,6 @@ struct source *source_ref(struct source *s)
 void source_unref(struct source *s)
 {
 	/* Release, then acquire in the last one: what other threads did with it is over by then. */
-	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
-		return;
-	free(s->path);
-	free(s->k8s_namespace);
-	free(s->pod_name);
-	free(s->pod_uid);
-	free(s->container_name);
-	free(s->ndjson_tail);
-	free(s);
+	if (s && atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1)
+		free(s);
 }

@@ -12,27 +12,35 @@
 #include "event/source.h"
 #include "files/pod_path.h"
 
+static struct source_name slice(const char *path, const char *name, size_t len)
+{
+	return (struct source_name){(uint16_t)(name - path), (uint16_t)len};
+}
+
 static int new_source(struct file *f, const char *path, const char *alias)
 {
 	struct pod_path p;
 	bool known = pod_path_parse(path, &p);
+	struct source *s;
 	int r;
 
 	if (!known && alias && pod_path_parse(alias, &p)) {
 		known = true;
 		path = alias;
 	}
-	r = source_new(path, &f->source);
-	if (r < 0 || !known)
+	r = source_new(path, &s);
+	if (r < 0)
 		return r;
-	f->source->k8s_namespace = strndup(p.ns, p.ns_len);
-	f->source->pod_name = strndup(p.pod, p.pod_len);
-	f->source->pod_uid = p.uid ? strndup(p.uid, p.uid_len) : NULL;
-	f->source->container_name = strndup(p.container, p.container_len);
-	f->source->restart_count = p.restart_count;
-	return f->source->k8s_namespace && f->source->pod_name && f->source->container_name
-		       ? 0
-		       : -ENOMEM;
+	f->source = s;
+	if (!known)
+		return 0;
+	s->k8s_namespace = slice(path, p.ns, p.ns_len);
+	s->pod_name = slice(path, p.pod, p.pod_len);
+	if (p.uid)
+		s->pod_uid = slice(path, p.uid, p.uid_len);
+	s->container_name = slice(path, p.container, p.container_len);
+	s->restart_count = p.restart_count;
+	return 0;
 }
 
 void file_free(struct file *f)

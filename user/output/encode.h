@@ -19,7 +19,6 @@
 
 struct batch;
 struct buf;
-struct source;
 
 enum encode_format { ENCODE_NDJSON, ENCODE_RAW };
 
@@ -28,9 +27,6 @@ struct encode_cursor {
 	uint32_t span, record;
 	uint64_t invalid_records; /* counted up: records whose text was not UTF-8 */
 };
-
-/* Builds s->ndjson_tail. 0 or -ENOMEM. Called once, before s is shared. */
-int encode_source(struct source *s);
 
 /*
  * Appends whole records to out from *cur on until the batch ends or out holds at least soft_limit

@@ -18,12 +18,11 @@ static void new_source_has_only_its_path(void **state)
 	assert_int_equal(source_new(path, &s), 0);
 	path[0] = 'X';
 	assert_string_equal(s->path, "/var/log/other/\xff name.log");
-	assert_null(s->k8s_namespace);
-	assert_null(s->pod_name);
-	assert_null(s->pod_uid);
-	assert_null(s->container_name);
-	assert_null(s->ndjson_tail);
-	assert_int_equal(s->ndjson_tail_len, 0);
+	assert_int_equal(s->path_len, strlen(path));
+	assert_int_equal(s->k8s_namespace.len, 0);
+	assert_int_equal(s->pod_name.len, 0);
+	assert_int_equal(s->pod_uid.len, 0);
+	assert_int_equal(s->container_name.len, 0);
 	assert_int_equal(s->restart_count, -1);
 	source_unref(s);
 	source_unref(NULL);
@@ -44,8 +43,6 @@ static void last_reference_frees(void **state)
 	pthread_t t[3];
 
 	assert_int_equal(source_new("/a", &s), 0);
-	s->container_name = strdup("c");
-	s->ndjson_tail = strdup(",");
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(pthread_create(&t[i], NULL, take_and_drop, source_ref(s)), 0);
 	for (int i = 0; i < 3; i++)

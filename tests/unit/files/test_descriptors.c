@@ -531,10 +531,11 @@ static void a_name_that_waits_keeps_its_pod(void **state)
 	fault.open_errno = 0;
 	files_take_postponed(w->files);
 	assert_string_equal(w->last->source->path, at(w, "without.log"));
-	assert_null(w->last->source->pod_name);
+	assert_int_equal(w->last->source->pod_name.len, 0);
 	w->last = files_at(w->files, at(w, "id-json.log"));
 	assert_non_null(w->last);
-	assert_string_equal(w->last->source->pod_name, "pod");
+	assert_int_equal(w->last->source->pod_name.len, 3);
+	assert_memory_equal(w->last->source->path + w->last->source->pod_name.at, "pod", 3);
 	assert_int_equal(w->last->source->restart_count, 3);
 }
 
