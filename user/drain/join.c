@@ -28,11 +28,12 @@
 #include "output/batch.h"
 
 #define TEXT_CAP_MIN 512u
+#define TIME_MAX     64u
 
 /* What a text of cap bytes costs, the time behind it included. */
 static uint64_t text_bytes(uint32_t cap)
 {
-	return sizeof(struct batch_extra) + cap + sizeof(((struct join *)NULL)->time);
+	return sizeof(struct batch_extra) + cap + TIME_MAX;
 }
 
 /* Space for needed bytes, with room to grow to at most most. */
@@ -85,7 +86,7 @@ static void text_emit(struct join *j, struct join_budget *budget, bool forced, s
 	struct batch_extra *text = take_ptr(j->text);
 	struct record *r = batch_next(b);
 
-	memcpy(text->data + text->len, j->time, j->time_len);
+	memmove(text->data + text->len, text->data + j->cap, j->time_len);
 	*r = (struct record){
 		.text = text->data,
 		.time = j->time_len ? text->data + text->len : NULL,
@@ -111,10 +112,12 @@ static int text_grow(struct join *j, struct join_budget *budget, uint32_t cap)
 	if (!text)
 		return -ENOMEM;
 	budget->held_bytes += text_bytes(cap);
-	if (j->text)
+	if (j->text) {
 		budget->held_bytes -= text_bytes(j->cap);
-	else
+		memmove(text->data + cap, text->data + j->cap, j->time_len);
+	} else {
 		text->len = 0;
+	}
 	j->text = text;
 	j->cap = cap;
 	return 0;
@@ -137,9 +140,9 @@ static void text_begin(struct join *j, const struct decoded *d)
 	j->cut = j->broken = false;
 	j->fresh = true;
 	j->stream = d->stream;
-	j->time_len = MIN(d->time_len, (uint8_t)sizeof(j->time));
+	j->time_len = (uint8_t)MIN(d->time_len, TIME_MAX);
 	if (j->time_len)
-		memcpy(j->time, d->time, j->time_len);
+		memcpy(j->text->data + j->cap, d->time, j->time_len);
 }
 
 static int join_end(struct join *j, struct join_budget *budget, const struct decoded *d, bool cut,

@@ -33,15 +33,14 @@ struct join_budget {
 
 /* Zero-initialised is empty. One per container and stream. */
 struct join {
-	struct batch_extra *text; /* NULL: nothing begun */
-	uint32_t cap;
-	bool cut;
-	bool fresh;  /* set by join_add when a record was begun; for the caller to clear */
-	bool broken; /* what follows does not continue it: bytes between were lost */
-	uint8_t stream, time_len;
-	char time[64];
-	struct file *file; /* the caller's: where the record began */
+	struct batch_extra *text; /* NULL: nothing begun; behind its cap bytes is the time */
+	struct file *file;        /* the caller's: where the record began */
 	uint64_t start;
+	uint32_t cap;
+	bool cut : 1;
+	bool fresh : 1;  /* set by join_add when a record was begun; for the caller to clear */
+	bool broken : 1; /* what follows does not continue it: bytes between were lost */
+	uint8_t stream, time_len;
 };
 
 /*

@@ -48,8 +48,25 @@ void file_free(struct file *f)
 	gz_free(f->gz);
 	source_unref(f->source);
 	close_fd(&f->fd);
-	free(f->path);
+	file_drop_path(f);
 	free(f);
+}
+
+int file_set_path(struct file *f, const char *path)
+{
+	char *copy = strcmp(path, f->chain->key) == 0 ? f->chain->key : strdup(path);
+
+	if (!copy)
+		return -ENOMEM;
+	f->path = copy;
+	return 0;
+}
+
+void file_drop_path(struct file *f)
+{
+	if (f->path && f->path != f->chain->key)
+		free(f->path);
+	f->path = NULL;
 }
 
 void file_skip_to_end(struct file *f)

@@ -40,6 +40,10 @@ struct files {
 int file_new(int fd, const struct stat *st, const char *path, const char *alias,
 	     struct file **ret_file);
 void file_free(struct file *f);
+/* Its name, of which it had none. The live one is the chain's key, which both have. 0 or -ENOMEM.
+ */
+int file_set_path(struct file *f, const char *path);
+void file_drop_path(struct file *f);
 /* f's name is gone, or another file's. */
 void files_lose_name(struct files *fs, struct file *f);
 /* A generation was found under its rotated name, not having been seen under the live one. */

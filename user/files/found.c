@@ -67,7 +67,7 @@ void files_lose_name(struct files *fs, struct file *f)
 	struct stat st;
 
 	table_del(&fs->by_path, &f->by_path);
-	free(take_ptr(f->path));
+	file_drop_path(f);
 	files_early_leaves(f);
 	set_displaced(f);
 	if (f->fd >= 0 && sys.fstat(f->fd, &st) == 0) {
@@ -93,12 +93,13 @@ static bool is_still(const struct file *f, const char *path)
 static int set_name(struct files *fs, struct file *f, const char *path)
 {
 	struct file *other = files_at(fs, path);
+	int r;
 
 	if (other)
 		files_lose_name(fs, other);
-	f->path = strdup(path);
-	if (!f->path)
-		return -ENOMEM;
+	r = file_set_path(f, path);
+	if (r < 0)
+		return r;
 	return table_add(&fs->by_path, &f->by_path, f->path, strlen(f->path));
 }
 
@@ -130,7 +131,7 @@ static void rename_known(struct files *fs, struct file *f, const char *path)
 			return; /* a second hard link */
 		files_early_leaves(f);
 		table_del(&fs->by_path, &f->by_path);
-		free(take_ptr(f->path));
+		file_drop_path(f);
 		if (f->chain->live == f)
 			f->chain->live = NULL;
 	}
