@@ -127,7 +127,7 @@ static bool is_held(const struct chain *chain)
 	list_for_each (l, next, &chain->queue)
 		if (collector_is_held(container_of(l, struct file, in_chain)))
 			return true;
-	for (size_t i = 0; i < ARRAY_SIZE(chain->joins); i++)
+	for (size_t i = 0; i < chain->n_joins; i++)
 		if (chain->joins[i].file && !chain->joins[i].file->path)
 			return true;
 	return false;

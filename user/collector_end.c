@@ -233,7 +233,7 @@ static void flush_nameless(void *ctx, struct file *f)
 
 static void flush_chain(void *ctx, struct chain *chain)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(chain->joins); i++) {
+	for (size_t i = 0; i < chain->n_joins; i++) {
 		const struct join *j = &chain->joins[i];
 
 		if (join_pending(j) && j->file && !j->file->path)

@@ -101,7 +101,7 @@ static void ended(void *ctx, struct chain *chain)
 {
 	struct collector *c = ctx;
 
-	for (size_t i = 0; i < ARRAY_SIZE(chain->joins); i++)
+	for (size_t i = 0; i < chain->n_joins; i++)
 		join_done(&chain->joins[i], &c->joins);
 	tally_add(&c->ended, &chain->tally);
 	c->n_ended++;

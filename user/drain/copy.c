@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "drain/copy.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -21,11 +22,14 @@ void copy_note_truncation(struct file *f, uint64_t lost_bytes)
 	if (c->live != f || !f->head.len)
 		return;
 	c->unsettled = c->copies > 0;
-	c->cut = (struct cut){.offset = f->offset,
-			      .lost_bytes = lost_bytes,
-			      .noted_ns = clock_now_ns(),
-			      .head = f->head,
-			      .mark = f->mark};
+	if (!c->cut)
+		c->cut = malloc(sizeof(*c->cut));
+	if (c->cut) /* else a copy is read from its beginning: twice rather than not at all */
+		*c->cut = (struct cut){.offset = f->offset,
+				       .lost_bytes = lost_bytes,
+				       .noted_ns = clock_now_ns(),
+				       .head = f->head,
+				       .mark = f->mark};
 	f->head.len = 0;
 }
 
@@ -41,7 +45,7 @@ static bool holds(const struct file *f, uint64_t offset, const struct mark *want
 /* What the truncation cut off is in the copy f: it was not lost after all. */
 static void find_again(const struct file *f)
 {
-	struct cut *cut = &f->chain->cut;
+	struct cut *cut = f->chain->cut;
 	struct lost *lost = &f->chain->tally.lost[LOST_TRUNCATED];
 	uint64_t there = f->size > cut->offset ? f->size - cut->offset : 0;
 	uint64_t found = MIN(cut->lost_bytes, there);
@@ -56,17 +60,16 @@ static void find_again(const struct file *f)
 		f->chain->tally.written_bytes -= found;
 	if (!cut->lost_bytes) {
 		lost->events--;
-		for (size_t i = 0; i < ARRAY_SIZE(f->chain->joins); i++)
-			f->chain->joins[i].broken = false;
+		chain_break_joins(f->chain, false);
 	}
 }
 
 static bool resumes_at_cut(struct file *f)
 {
-	const struct cut *cut = &f->chain->cut;
+	const struct cut *cut = f->chain->cut;
 	struct stat st;
 
-	if (!cut->head.len || !holds(f, 0, &cut->head) || sys.fstat(f->fd, &st) < 0)
+	if (!cut || !holds(f, 0, &cut->head) || sys.fstat(f->fd, &st) < 0)
 		return false;
 	if ((uint64_t)st.st_size < cut->offset) {
 		if (cut->noted_ns < f->displaced_ns - COPY_LATE_NS)

@@ -98,9 +98,9 @@ static void span_end(struct span *s, const struct file *f)
 {
 	s->end_offset = f->offset;
 	for (size_t i = 0; i < ARRAY_SIZE(s->open); i++) {
-		const struct join *j = &f->chain->joins[i];
+		const struct join *j = i < f->chain->n_joins ? &f->chain->joins[i] : NULL;
 
-		s->open[i] = j->file == f ? j->start + 1 : 0;
+		s->open[i] = j && j->file == f ? j->start + 1 : 0;
 	}
 }
 
@@ -124,9 +124,14 @@ static void leave_origin(struct join *j, struct batch *b, struct file *f)
 static int add_piece(const struct reader *r, struct file *f, struct batch *b,
 		     const struct decoded *d, bool cut, uint64_t start)
 {
-	struct join *j = &f->chain->joins[d->stream];
+	struct chain *c = f->chain;
+	struct join none = {0}, *j = &none;
 	int rc;
 
+	if (d->partial && !c->n_joins && chain_make_joins(c) < 0)
+		return -ENOMEM;
+	if (c->n_joins)
+		j = &c->joins[d->stream];
 	if (j->file && j->file != f && b->n_spans + 2 > BATCH_SPANS)
 		return -ENOBUFS;
 	rc = join_add(j, r->budget, d, cut, b);
@@ -479,7 +484,7 @@ int reader_finish(const struct reader *r, struct file *f, struct batch *b)
 int reader_flush_joins(const struct reader *r, struct chain *c, struct batch *b, struct file *f,
 		       bool nameless)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(c->joins); i++) {
+	for (size_t i = 0; i < c->n_joins; i++) {
 		struct join *j = &c->joins[i];
 		int rc;
 

@@ -2,6 +2,7 @@
 #include "drain/truncation.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -97,14 +98,14 @@ static void go_to(struct file *f, uint64_t offset, uint64_t lost)
 	copy_note_truncation(f, lost);
 	if (lost)
 		tally_lose(&c->tally, LOST_TRUNCATED, lost);
-	for (size_t i = 0; i < ARRAY_SIZE(c->joins); i++) {
+	for (size_t i = 0; i < c->n_joins; i++) {
 		struct join *j = &c->joins[i];
 
 		j->broken = j->broken || lost;
 		if (j->file == f && j->start >= offset)
 			j->start = 0; /* nothing of it is in the file any more */
-		f->open[i] = 0;
 	}
+	memset(f->open, 0, sizeof(f->open));
 	f->epoch++;
 	f->offset = f->acked = offset;
 	f->replay = f->torn = f->sure = 0;

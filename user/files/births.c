@@ -99,7 +99,7 @@ void files_lost_unseen(struct files *fs, const char *path, uint64_t bytes, bool 
 
 	if (c && strcmp(c->key, path) != 0)
 		return;
-	if (!c && chain_get(&fs->chains, path, &made) < 0)
+	if (!c && chain_get(&fs->chains, path, NULL, &made) < 0)
 		return;
 	if (!counted)
 		files_vanished(fs, path);

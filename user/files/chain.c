@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "base/sys.h"
+#include "event/source.h"
 #include "files/file.h"
 #include "files/pod_path.h"
+#include "output/batch.h"
 
 #define DATE_LEN 8 /* 20261121 */
 
@@ -28,31 +30,38 @@ static size_t live_len(const struct table *chains, const char *path, const char 
 	return sys.lstat(live, &st) == 0 || errno != ENOENT ? len : strlen(path);
 }
 
-int chain_get(struct table *chains, const char *path, struct chain **ret_chain)
+static int chain_new(struct table *chains, const char *path, size_t len, struct source *source,
+		     struct chain **ret_chain)
+{
+	struct chain *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	list_init(&c->queue);
+	if (source && source->path_len == len && memcmp(source->path, path, len) == 0)
+		c->named = source_ref(source);
+	c->key = c->named ? c->named->path : strndup(path, len);
+	r = c->key ? table_add(chains, &c->by_key, c->key, len) : -ENOMEM;
+	if (r < 0) {
+		chain_free(chains, c);
+		return r;
+	}
+	*ret_chain = c;
+	return 0;
+}
+
+int chain_get(struct table *chains, const char *path, struct source *source,
+	      struct chain **ret_chain)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	size_t len = live_len(chains, path, name);
 	struct table_node *n = table_get(chains, path, len);
-	struct chain *c;
-	int r;
 
-	if (n) {
-		*ret_chain = container_of(n, struct chain, by_key);
-		list_del(&(*ret_chain)->in_empty);
-		return 0;
-	}
-	c = calloc(1, sizeof(*c));
-	if (!c)
-		return -ENOMEM;
-	list_init(&c->queue);
-	c->key = strndup(path, len);
-	r = c->key ? table_add(chains, &c->by_key, c->key, len) : -ENOMEM;
-	if (r < 0) {
-		free(c->key);
-		free(c);
-		return r;
-	}
-	*ret_chain = c;
+	if (!n)
+		return chain_new(chains, path, len, source, ret_chain);
+	*ret_chain = container_of(n, struct chain, by_key);
+	list_del(&(*ret_chain)->in_empty);
 	return 0;
 }
 
@@ -60,9 +69,20 @@ void chain_free(struct table *chains, struct chain *c)
 {
 	list_del(&c->in_empty);
 	table_del(chains, &c->by_key);
+	if (!c->named)
+		free(c->key);
+	source_unref(c->named);
 	free(c->alias);
-	free(c->key);
+	free(c->joins);
+	free(c->cut);
 	free(c);
+}
+
+int chain_make_joins(struct chain *c)
+{
+	c->joins = calloc(BATCH_STREAMS, sizeof(*c->joins));
+	c->n_joins = c->joins ? BATCH_STREAMS : 0;
+	return c->joins ? 0 : -ENOMEM;
 }
 
 static int64_t mtime_ns(const struct stat *st)

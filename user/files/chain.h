@@ -15,63 +15,73 @@
 #include "files/tally.h"
 
 struct file;
+struct source;
 struct stat;
 struct table;
 
 /* Where the live file was when it was last found truncated (drain/copy.h). */
 struct cut {
 	uint64_t offset;
-	int64_t noted_ns;       /* when it was noticed */
-	uint64_t lost_bytes;    /* counted as lost behind it: unless a copy has them */
-	struct mark head, mark; /* head.len 0: never */
+	int64_t noted_ns;    /* when it was noticed */
+	uint64_t lost_bytes; /* counted as lost behind it: unless a copy has them */
+	struct mark head, mark;
 };
 
 struct chain {
 	struct table_node by_key;
 	struct list in_empty; /* without a member since empty_ns: kept for a moment */
 	int64_t empty_ns;
-	char *key;       /* the live name's path */
-	char *alias;     /* the link by which it was found, may be NULL */
-	unsigned copies; /* members of which it is not known yet whether they are copies */
+	char *key;            /* the live name's path */
+	struct source *named; /* whose path the key is; NULL: the key is its own */
+	char *alias;          /* the link by which it was found, may be NULL */
+	unsigned copies;      /* members of which it is not known yet whether they are copies */
 	unsigned unborn; /* births counted as vanished, that a rotated file may turn out to be */
 	unsigned found_late; /* rotated files found before the birth that stands for them */
+	unsigned members;    /* files that refer to it, finished ones included */
 	int64_t found_late_ns;
-	bool unsettled;       /* the live file was truncated, and one of these may go before it */
-	struct list queue;    /* struct file.in_chain: generations not yet finished, oldest first */
-	struct file *live;    /* the one at the live name now, or NULL */
-	unsigned members;     /* files that refer to it, finished ones included */
-	struct join joins[3]; /* by enum record_stream */
+	struct list queue;  /* struct file.in_chain: generations not yet finished, oldest first */
+	struct file *live;  /* the one at the live name now, or NULL */
+	struct join *joins; /* n_joins, by enum record_stream: one each once a record was begun */
+	struct cut *cut;    /* NULL: never */
 	uint64_t rotate_bytes; /* size at which the last generation was rotated, 0: not seen yet */
 	unsigned rotations;
+	uint8_t n_joins;
+	bool unsettled; /* the live file was truncated, and one of these may go before it */
 	bool had_live;
-	bool gap;                  /* before the next live file one came and went unseen */
-	enum decode_format format; /* what its content was told to be, AUTO: not yet */
+	bool gap; /* before the next live file one came and went unseen */
 	struct tally tally;
 	uint64_t unread_bytes; /* of all its files, and whether one was cut unnoticed: when the
 				  ledger was last brought up to date */
 	bool unnoticed;
-	struct cut cut;
+	enum decode_format format; /* what its content was told to be, AUTO: not yet */
+	/* Its line in the last whole checkpoint, from 1; its place in the list of what has changed
+	 * since, plus 1. 0: none. */
+	uint32_t saved_line, changed_at;
 };
 
 /* The chain that the file called path belongs to, made if it is new. The caller counts itself in
- * members. chain_free: when there are none. */
-int chain_get(struct table *chains, const char *path, struct chain **ret_chain);
+ * members. chain_free: when there are none. source: the file's, or NULL. */
+int chain_get(struct table *chains, const char *path, struct source *source,
+	      struct chain **ret_chain);
 void chain_free(struct table *chains, struct chain *c);
 /* Queues a new file: a rotated one by its modification time, a live one last. */
 void chain_insert(struct chain *c, struct file *f, const struct stat *st);
 /* f has the live name now: last in the queue, even if it had been rotated. */
 void chain_set_live(struct chain *c, struct file *f);
 
+/* From now on it can hold what was begun. 0 or -ENOMEM. */
+int chain_make_joins(struct chain *c);
+
 /* What comes next does not continue what was begun. */
 static inline void chain_break_joins(struct chain *c, bool broken)
 {
-	for (size_t i = 0; i < sizeof(c->joins) / sizeof(c->joins[0]); i++)
+	for (size_t i = 0; i < c->n_joins; i++)
 		c->joins[i].broken = broken;
 }
 
 static inline bool chain_joins_pending(const struct chain *c)
 {
-	for (size_t i = 0; i < sizeof(c->joins) / sizeof(c->joins[0]); i++)
+	for (size_t i = 0; i < c->n_joins; i++)
 		if (join_pending(&c->joins[i]))
 			return true;
 	return false;

@@ -40,10 +40,10 @@ struct file {
 	struct source *source;
 	struct file_id id;
 	struct file_identity identity; /* as of when it was last asked for */
-	bool compressed;               /* offset, size and marks are of its content */
 	struct gz *gz;                 /* while it is being inflated, else NULL */
+	char *path;                    /* the name it has now; NULL: none that we know */
 	int fd, wd, slot; /* the watch, the counter, -1: none; fd -1: closed until it is needed */
-	char *path;       /* the name it has now; NULL: none that we know */
+	bool compressed;  /* offset, size and marks are of its content */
 
 	bool displaced, unlinked;
 	bool sought;           /* without a name: a rescan was asked for */
@@ -54,6 +54,7 @@ struct file {
 	bool unwatchable;  /* inotify is at its limit: polled slowly instead */
 	bool released;     /* out of the tables, freed when inflight is 0 */
 	unsigned inflight; /* spans of this file that the sinks hold, and joins begun in it */
+	uint32_t epoch;    /* truncations: a span of an earlier one says nothing of this content */
 	int64_t displaced_ns;
 	uint64_t offset; /* the next byte to read */
 	/* Every sink has acknowledged the bytes before it, but for the records that are open there:
@@ -61,7 +62,6 @@ struct file {
 	uint64_t acked, open[BATCH_STREAMS];
 	/* Before replay only what belongs to records in replay_open is taken again. */
 	uint64_t replay, replay_open[BATCH_STREAMS];
-	uint32_t epoch;    /* truncations: a span of an earlier one says nothing of this content */
 	uint64_t gz_size;  /* of the compressed file, at the last look */
 	uint64_t expected; /* its size as an earlier run knew it, 0: unknown */
 	uint64_t sure;     /* its size when a read last showed that it was not rewritten */
@@ -69,25 +69,26 @@ struct file {
 	uint64_t besides;  /* bytes at its positions that nobody wrote: holes */
 	uint64_t base;     /* of consumed: before its account began, or in a copy's account */
 	uint64_t accounted, accounted_uncounted; /* what the chain's tally has of it */
-	bool positions;                          /* its truncations are counted */
-	uint64_t seen_truncs; /* of them, noticed; cut off since, and not yet known how much */
+	uint64_t seen_truncs; /* noticed; more were cut off since, not yet known how much */
 	int64_t unsure_ns;
-	uint64_t torn; /* bytes behind offset without a newline, the rest of the line is awaited */
+	bool positions;            /* its truncations are counted */
+	bool copied;               /* what the next one turns out to have cut off is in a copy */
 	bool skip_line, sync_line; /* up to a newline: rest of a cut line; begun inside one */
-	struct mark head, mark;    /* its first bytes, and those before offset */
 	bool hole, after_gap;      /* not read since it was truncated; one before it vanished */
-	uint64_t size;             /* the largest size known; this and on: heat/ */
 	bool probe;                /* written to since the last read: read until the end shows */
 	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
-	uint64_t seen_calls;     /* counters at the last look */
-	uint64_t seen_shrinks;   /* at the last truncation that was noticed */
-	int64_t uncounted_bytes; /* written beside what its counter says */
-	bool copied; /* what the next truncation turns out to have cut off is in a copy */
-	uint64_t rate, rate_mark;     /* bytes per second, smoothed; bytes written at rate_ns */
-	int64_t rate_ns;              /* when rate was updated */
-	int64_t failed_ns;            /* reads fail since, 0: they do not */
-	int64_t mtime_ns, changed_ns; /* at the last look at its size; last seen growing */
-	int64_t dirty_ns, served_ns;  /* backlog since, 0: none; last drained, or dirty since */
+	uint64_t torn;  /* bytes behind offset without a newline, the rest of the line is awaited */
+	struct mark head, mark;          /* its first bytes, and those before offset */
+	uint64_t size;                   /* the largest size known; this and on: heat/ */
+	uint64_t seen_calls;             /* counters at the last look */
+	uint64_t seen_shrinks;           /* at the last truncation that was noticed */
+	int64_t uncounted_bytes;         /* written beside what its counter says */
+	uint64_t rate, rate_mark;        /* bytes per second, smoothed; bytes written at rate_ns */
+	int64_t rate_ns;                 /* when rate was updated */
+	int64_t failed_ns;               /* reads fail since, 0: they do not */
+	int64_t mtime_ns, changed_ns;    /* at the last look at its size; last seen growing */
+	int64_t dirty_ns, served_ns;     /* backlog since, 0: none; last drained, or dirty since */
+	uint32_t saved_line, changed_at; /* as in struct chain */
 };
 
 static inline bool file_dirty(const struct file *f)

@@ -145,7 +145,7 @@ static void rename_known(struct files *fs, struct file *f, const char *path)
 /* Into the tables, as a member of the chain that key is a name of. Frees f on failure. */
 static int enter(struct files *fs, struct file *f, const char *path, const char *key)
 {
-	int r = chain_get(&fs->chains, key, &f->chain);
+	int r = chain_get(&fs->chains, key, f->source, &f->chain);
 
 	if (r < 0) {
 		file_free(f);

@@ -69,8 +69,10 @@ static inline int teardown(void **state)
 	struct world *w = *state;
 
 	batch_free(w->batch);
-	for (size_t i = 0; i < ARRAY_SIZE(w->chain.joins); i++)
+	for (size_t i = 0; i < w->chain.n_joins; i++)
 		join_done(&w->chain.joins[i], &w->budget);
+	free(w->chain.joins);
+	free(w->chain.cut);
 	assert_int_equal(w->budget.held_bytes, 0);
 	for (int i = 0; i < GENERATIONS; i++) {
 		source_unref(w->files[i].source);
@@ -96,7 +98,7 @@ static inline uint64_t open_since(const struct file *f)
 {
 	uint64_t at = f->offset;
 
-	for (size_t i = 0; i < ARRAY_SIZE(f->chain->joins); i++)
+	for (size_t i = 0; i < f->chain->n_joins; i++)
 		if (f->chain->joins[i].file == f)
 			at = MIN(at, f->chain->joins[i].start);
 	return at;
@@ -133,11 +135,11 @@ static inline void check_references(const struct world *w)
 
 		for (uint32_t s = 0; s < b->n_spans; s++)
 			n += b->spans[s].file == f;
-		for (size_t j = 0; j < ARRAY_SIZE(w->chain.joins); j++)
+		for (size_t j = 0; j < w->chain.n_joins; j++)
 			n += w->chain.joins[j].file == f;
 		assert_int_equal(f->inflight, n);
 	}
-	for (size_t j = 0; j < ARRAY_SIZE(w->chain.joins); j++)
+	for (size_t j = 0; j < w->chain.n_joins; j++)
 		assert_true(w->chain.joins[j].file || !join_pending(&w->chain.joins[j]));
 }
 

@@ -27,6 +27,7 @@ static int setup(void **state)
 	w->copy.fd = open(w->copy_path, O_RDONLY);
 	w->live.chain = w->copy.chain = &w->chain;
 	w->chain.live = &w->live;
+	assert_int_equal(chain_make_joins(&w->chain), 0);
 	*state = w;
 	return 0;
 }
@@ -38,6 +39,8 @@ static int teardown(void **state)
 	close(w->live.fd);
 	close(w->copy.fd);
 	test_dir_remove(w->dir);
+	free(w->chain.joins);
+	free(w->chain.cut);
 	free(w);
 	return 0;
 }
@@ -146,7 +149,7 @@ static const struct lost *lost(const struct world *w)
 
 static bool broken(const struct world *w)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(w->chain.joins); i++)
+	for (size_t i = 0; i < w->chain.n_joins; i++)
 		if (!w->chain.joins[i].broken)
 			return false;
 	return true;

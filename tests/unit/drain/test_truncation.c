@@ -131,8 +131,11 @@ static void a_loss_breaks_what_was_begun(void **state)
 {
 	struct world *w = *state;
 	struct file *f = cut_off(w, 40, 40, "");
-	struct join *here = &w->chain.joins[STREAM_STDOUT], *there = &w->chain.joins[STREAM_STDERR];
+	struct join *here, *there;
 
+	assert_int_equal(chain_make_joins(&w->chain), 0);
+	here = &w->chain.joins[STREAM_STDOUT];
+	there = &w->chain.joins[STREAM_STDERR];
 	here->file = f;
 	there->file = &w->files[1];
 	here->start = there->start = 30;
@@ -159,10 +162,10 @@ static void the_cut_is_kept_for_a_copy(void **state)
 	mark_take(&f->head, "one\ntwo\n", 8);
 	mark_take(&f->mark, "one\ntwo\n", 8);
 	assert_int_equal(fake_take(f, NULL), 0);
-	assert_int_equal(w->chain.cut.offset, 8);
-	assert_int_equal(w->chain.cut.lost_bytes, 6);
-	assert_int_equal(w->chain.cut.mark.len, 8);
-	assert_true(mark_is(&w->chain.cut.head, "one\ntwo\n"));
+	assert_int_equal(w->chain.cut->offset, 8);
+	assert_int_equal(w->chain.cut->lost_bytes, 6);
+	assert_int_equal(w->chain.cut->mark.len, 8);
+	assert_true(mark_is(&w->chain.cut->head, "one\ntwo\n"));
 }
 
 /* 500 bytes were written, 100 read, 4 are there. */

@@ -97,7 +97,7 @@ static void make_chain(struct world *w, const char *live)
 
 	snprintf(key, sizeof(key), "%s/%s", w->dir, live);
 	for (size_t i = 0; i < w->n; i++) {
-		assert_int_equal(chain_get(&w->chains, key, &w->chain), 0);
+		assert_int_equal(chain_get(&w->chains, key, NULL, &w->chain), 0);
 		w->chain->members++;
 	}
 }
@@ -343,18 +343,18 @@ static void generations_are_one_chain_if_the_live_name_is_known(void **state)
 	snprintf(path[0], sizeof(path[0]), "%s/app.log", w->dir);
 	snprintf(path[1], sizeof(path[1]), "%s/app.log.20261121-000001", w->dir);
 	snprintf(path[2], sizeof(path[2]), "%s/app.log-20261121", w->dir);
-	assert_int_equal(chain_get(&w->chains, path[1], &a), 0);
+	assert_int_equal(chain_get(&w->chains, path[1], NULL, &a), 0);
 	a->members++;
 	assert_string_equal(a->key, path[1]); /* nothing else is known, nor there */
-	assert_int_equal(chain_get(&w->chains, path[0], &b), 0);
+	assert_int_equal(chain_get(&w->chains, path[0], NULL, &b), 0);
 	b->members++;
-	assert_int_equal(chain_get(&w->chains, path[2], &c), 0);
+	assert_int_equal(chain_get(&w->chains, path[2], NULL, &c), 0);
 	assert_ptr_equal(b, c);
 	put(w, a);
 	put(w, b);
 	assert_int_equal(w->chains.count, 0);
 	test_write(path[0], "w", "");
-	assert_int_equal(chain_get(&w->chains, path[1], &a), 0); /* there, though not known */
+	assert_int_equal(chain_get(&w->chains, path[1], NULL, &a), 0); /* there, though not known */
 	a->members++;
 	assert_string_equal(a->key, path[0]);
 	put(w, a);
