@@ -122,6 +122,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	CHECK(escape_json_plain(out, (const char *)data, len, &bad) == out + want.len);
 	CHECK(bad == invalid && memcmp(out, want.data, want.len) == 0);
 	memset(out, 'x', ESCAPE_ROOM(len));
+	CHECK(escape_json_narrow(out, (const char *)data, len, &bad) == out + want.len);
+	CHECK(memcmp(out, want.data, want.len) == 0);
+	memset(out, 'x', ESCAPE_ROOM(len));
 	CHECK(escape_json(out, (const char *)data, len, &bad) == out + want.len);
 	CHECK(bad == invalid && memcmp(out, want.data, want.len) == 0);
 	check_record((const char *)data, len, &want, invalid);

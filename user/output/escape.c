@@ -13,9 +13,10 @@
  * A byte needs a look when it is '"' or '\\' or, as a signed number, below 0x20: control
  * characters, and everything that is not ASCII. The blocks are GCC vectors, which become SSE2 or
  * NEON without a line of either; stores may run past what counts, into room that ESCAPE_ROOM
- * provides. Rejected: a table lookup per byte (five times slower on clean text), a search for the
- * next special byte followed by a memcpy (two passes), wider vectors chosen at run time (the
- * memory is the limit by then).
+ * provides. Clean text is copied with AVX2 where the processor has it: a quarter less time.
+ * Rejected: a table lookup per byte (five times slower on clean text), a search for the next
+ * special byte followed by a memcpy (two passes), AVX2 or masks of 64 bytes for text that is not
+ * clean (how long a run is cannot be foretold, and that costs more than the runs).
  */
 #include "output/escape.h"
 
@@ -221,8 +222,34 @@ static inline char *put_chars(char *out, const char **p, const char *stop, const
 	return out;
 }
 
+#ifdef __x86_64__
+typedef signed char wide __attribute__((vector_size(32)));
+typedef char wide_chars __attribute__((vector_size(32)));
+
+/* copy_clean_narrow in blocks twice as wide, where the processor has them: half the instructions.
+ */
+static __attribute__((target("avx2"))) size_t copy_clean_wide(char *out, const char *p, size_t n)
+{
+	size_t at = 0;
+
+	for (; at + 64 <= n; at += 64) {
+		wide a, b, special;
+
+		memcpy(&a, p + at, sizeof(a));
+		memcpy(&b, p + at + 32, sizeof(b));
+		special = (wide)(a < 0x20) | (wide)(a == '"') | (wide)(a == '\\') |
+			  (wide)(b < 0x20) | (wide)(b == '"') | (wide)(b == '\\');
+		if (__builtin_ia32_pmovmskb256((wide_chars)special))
+			break;
+		memcpy(out + at, &a, sizeof(a));
+		memcpy(out + at + 32, &b, sizeof(b));
+	}
+	return at;
+}
+#endif
+
 /* Copies 64 bytes at a time while they are clean; returns how much. */
-static inline size_t copy_clean(char *out, const char *p, size_t n)
+static inline size_t copy_clean_narrow(char *out, const char *p, size_t n)
 {
 	size_t at = 0;
 
@@ -296,16 +323,35 @@ static inline char *put_tail(char *out, const char *p, const char *end, size_t t
 	return put_chars(out, &p, end, end, invalid);
 }
 
-char *escape_json(char *out, const char *text, size_t len, bool *ret_invalid)
+static inline __attribute__((always_inline)) char *
+escape(char *out, const char *text, size_t len, bool *ret_invalid,
+       size_t (*copy_clean)(char *out, const char *p, size_t n))
 {
 	const char *p = text, *end = text + len;
 
 	*ret_invalid = false;
 	while (end - p >= 32) {
-		size_t n = copy_clean(out, p, (size_t)(end - p));
+		if (!block_any(block_special(block_load(p)))) {
+			size_t n = copy_clean(out, p, (size_t)(end - p));
 
-		p += n;
-		out = put_blocks(out + n, &p, end, ret_invalid);
+			p += n;
+			out += n;
+		}
+		out = put_blocks(out, &p, end, ret_invalid);
 	}
 	return put_tail(out, p, end, len, ret_invalid);
+}
+
+char *escape_json_narrow(char *out, const char *text, size_t len, bool *ret_invalid)
+{
+	return escape(out, text, len, ret_invalid, copy_clean_narrow);
+}
+
+char *escape_json(char *out, const char *text, size_t len, bool *ret_invalid)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("avx2"))
+		return escape(out, text, len, ret_invalid, copy_clean_wide);
+#endif
+	return escape_json_narrow(out, text, len, ret_invalid);
 }

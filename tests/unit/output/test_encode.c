@@ -234,17 +234,18 @@ struct escape_case {
 	bool invalid;
 };
 
-/* The text at every distance from the blocks' edges, with both versions. */
+/* The text at every distance from the blocks' edges, with all versions. */
 static void check_escape(const char *text, size_t len, const char *expected, bool invalid)
 {
 	static char *(*const versions[])(char *, const char *, size_t, bool *) = {
 		escape_json,
+		escape_json_narrow,
 		escape_json_plain,
 	};
 	const size_t expected_len = strlen(expected);
 
 	for (size_t v = 0; v < ARRAY_SIZE(versions); v++)
-		for (size_t before = 0; before < 70; before++)
+		for (size_t before = 0; before < 140; before++)
 			for (size_t after = 0; after < 40; after += after < 2 ? 1 : 19) {
 				size_t n = before + len + after;
 				_cleanup_free_ char *in = malloc(n + 1);
