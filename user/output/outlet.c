@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Acknowledged batches come back through a list under a mutex. The event loop looks at an atomic
- * flag each turn and is only woken (eventfd) when it said that it waits for one: under load it
+ * flag each turn and is only woken (eventfd) when it said that it waits for some: under load it
  * finds them in passing.
+ *
+ * How fast the sinks are is told by full batches alone (what a small one takes is overhead), over
+ * the time in which they had something to do. A pool of eight batches of 256 KiB before a sink that
+ * takes 30 MB/s would be 70 ms in which a quiet file's line waits behind a busy one's; rejected: a
+ * second queue for quiet files (their lines would overtake their own), fewer batches (two are the
+ * least that keep a sink busy, and are still 17 ms).
  */
 #include "output/outlet.h"
 
@@ -19,32 +25,47 @@
 #include "output/batch.h"
 #include "output/sink.h"
 
+#define FILL_MIN_BYTES ((size_t)16 << 10)
+#define PACE_NS        (50 * NS_PER_MS)
+
+/* What the slowest sink takes: bytes in ns of work, halved now and then. */
+struct pace {
+	uint64_t bytes;
+	int64_t busy_ns, last_ns;
+};
+
 struct outlet {
 	struct sink **sinks;
 	size_t n_sinks;
 	struct batch *pool, *current;
-	unsigned out;
+	unsigned out, batches;
+	size_t batch_bytes, fill_bytes; /* at most; now */
+	struct pace pace;
 	int fd;
-	atomic_bool want, any, any_lost;
+	atomic_bool any, any_lost;
 	atomic_int failed;
 	pthread_mutex_t lock;
-	struct batch *acked; /* under lock */
+	struct batch *acked; /* this and on: under lock */
+	unsigned n_acked, want;
 };
 
 static void on_ack(void *ctx, struct sink *s, struct batch *b, bool delivered)
 {
 	struct outlet *o = ctx;
+	bool wake;
 
 	if (!delivered)
 		atomic_store(&o->any_lost, true);
 	if (atomic_fetch_sub(&b->holders, 1) != 1)
 		return;
+	b->acked_ns = clock_now_ns();
 	pthread_mutex_lock(&o->lock);
 	b->next = o->acked;
 	o->acked = b;
+	wake = ++o->n_acked == o->want;
 	pthread_mutex_unlock(&o->lock);
 	atomic_store(&o->any, true);
-	if (atomic_exchange(&o->want, false))
+	if (wake)
 		eventfd_write(o->fd, 1);
 }
 
@@ -66,6 +87,8 @@ static int outlet_init(struct outlet *o, const struct outlet_options *opt)
 				  .on_fail = on_fail};
 	int r;
 
+	o->batches = opt->batches;
+	o->batch_bytes = o->fill_bytes = opt->batch_bytes;
 	o->sinks = calloc(opt->n_specs, sizeof(*o->sinks));
 	o->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!o->sinks || o->fd < 0)
@@ -142,6 +165,7 @@ struct batch *outlet_batch(struct outlet *o)
 		o->current = o->pool;
 		o->pool = o->current->next;
 		o->current->next = NULL;
+		o->current->fill_bytes = o->fill_bytes;
 	}
 	return o->current;
 }
@@ -154,6 +178,7 @@ void outlet_hand_on(struct outlet *o)
 		return;
 	o->current = NULL;
 	o->out++;
+	b->handed_ns = clock_now_ns();
 	atomic_store(&b->holders, (unsigned)o->n_sinks);
 	for (size_t i = 0; i < o->n_sinks; i++)
 		sink_put(o->sinks[i], b);
@@ -162,6 +187,25 @@ void outlet_hand_on(struct outlet *o)
 int64_t outlet_waiting_since(const struct outlet *o)
 {
 	return o->current ? o->current->first_ns : 0;
+}
+
+static void pace_take(struct outlet *o, const struct batch *b)
+{
+	struct pace *p = &o->pace;
+	size_t fill;
+
+	if (b->used >= b->fill_bytes / 2) {
+		p->bytes += b->used;
+		p->busy_ns += b->acked_ns - MAX(b->handed_ns, p->last_ns);
+	}
+	p->last_ns = b->acked_ns;
+	if (p->busy_ns < PACE_NS)
+		return;
+	fill = (size_t)((double)p->bytes / (double)p->busy_ns * OUTLET_QUEUE_NS / o->batches);
+	fill = MAX(fill, FILL_MIN_BYTES);
+	o->fill_bytes = MIN(fill, o->batch_bytes);
+	p->bytes /= 2;
+	p->busy_ns /= 2;
 }
 
 void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span *s, bool delivered),
@@ -179,6 +223,7 @@ void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span 
 		list = o->acked;
 		o->acked = next;
 	}
+	o->n_acked = 0;
 	pthread_mutex_unlock(&o->lock);
 	/* A sink fails once and for all, and the collector stops then: no need to tell batches
 	 * apart. */
@@ -187,6 +232,7 @@ void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span 
 		next = b->next;
 		for (uint32_t i = 0; i < b->n_spans; i++)
 			on_span(ctx, &b->spans[i], delivered);
+		pace_take(o, b);
 		batch_reset(b);
 		b->next = o->pool;
 		o->pool = b;
@@ -208,8 +254,13 @@ void outlet_clear(struct outlet *o)
 
 bool outlet_want_ack(struct outlet *o)
 {
-	atomic_store(&o->want, true);
-	return atomic_load(&o->any);
+	bool home;
+
+	pthread_mutex_lock(&o->lock);
+	o->want = o->fill_bytes < o->batch_bytes ? 1 : MAX(o->out / 2, 1u);
+	home = o->n_acked >= o->want;
+	pthread_mutex_unlock(&o->lock);
+	return home;
 }
 
 bool outlet_idle(const struct outlet *o)

@@ -5,6 +5,8 @@
  *
  * A batch is handed to every sink at once and comes home when the last of them has acknowledged it.
  * When all are out the pool is dry: the caller stops reading, and the files on disk are the buffer.
+ * Batches are filled so far that all of them together keep the slowest sink busy for OUTLET_QUEUE_NS:
+ * what waits behind them waits no longer than that, and what is read next is decided as late.
  * Belongs to the event loop; only acknowledging happens on the sinks' threads.
  */
 #ifndef OUTPUT_OUTLET_H
@@ -14,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "output/encode.h"
 
 struct batch;
@@ -21,12 +24,15 @@ struct outlet;
 struct sink;
 struct span;
 
+#define OUTLET_QUEUE_NS (20 * NS_PER_MS)
+
 struct outlet_options {
 	char *const *specs; /* sinks, as sink_new takes them */
 	size_t n_specs;
 	enum encode_format format;
 	unsigned batches;
-	size_t batch_bytes, longest_line;
+	size_t batch_bytes; /* of log text, at most */
+	size_t longest_line;
 };
 
 /* One line in the log for a sink that cannot be opened; then its -errno. */
@@ -47,7 +53,8 @@ void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span 
 /* Readable when an acknowledgement came after outlet_want_ack. */
 int outlet_fd(const struct outlet *o);
 void outlet_clear(struct outlet *o); /* it was readable: make it quiet again */
-/* Call before waiting for a batch to come home; true when one already has. */
+/* Call before waiting for batches to come home; true when they already have. Where the sinks are
+ * fast, half of those that are out are waited for: a wake-up for each costs more than it gains. */
 bool outlet_want_ack(struct outlet *o);
 /* No batch is out and none holds anything. */
 bool outlet_idle(const struct outlet *o);
