@@ -130,9 +130,10 @@ check:
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)B=$(B) tests/run $(CHECKS)
 
+# About 35 minutes; BENCH_QUICK=1: one short run of each load.
 bench:
-	$(Q)deploy/deps test
-	$(Q)$(MAKE) --no-print-directory all tests
+	$(Q)deploy/deps bench
+	$(Q)$(MAKE) --no-print-directory all $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 	$(Q)B=$(B) tests/bench/run
 
 # Builds the image with podman from this machine's Debian mirror and runs it: minutes, root.
