@@ -52,7 +52,7 @@ def table(load, entry):
 HEAD = """set terminal svg size 760,{height} dynamic font "sans-serif,13" background rgb "white"
 set output "{path}"
 set style fill solid 0.85 noborder
-set grid {grid}
+set grid y
 set border 3
 set xtics nomirror
 set ytics nomirror
@@ -63,8 +63,7 @@ set key noautotitle
 def gnuplot(path, script, height):
     if not shutil.which("gnuplot"):
         return "gnuplot is not installed (gnuplot-nox)"
-    result = subprocess.run(["gnuplot"], input=(HEAD.format(path=path, height=height, grid="y" if "boxerr" in script else "x")
-                                                + script).encode(), capture_output=True)
+    result = subprocess.run(["gnuplot"], input=(HEAD.format(path=path, height=height) + script).encode(), capture_output=True)
     return result.stderr.decode().strip()[:300] if result.returncode else None
 
 
@@ -83,14 +82,19 @@ def plot(path, title, panels):
     panels = [p for p in panels if p[1]]
     if not panels:
         return "no run has the figures"
-    script = [f"set multiplot layout {len(panels)},1 title '{title}'", "set boxwidth 0.6", "set offsets 0.3,0.3,0,0"]
+    script = [f"set multiplot layout {len(panels)},1 title '{title}'", "set boxwidth 0.6",
+              "set offsets 0.5,0.5,0,0",
+              "set bmargin 3.5"]
     for label, rows, log in panels:
-        tics = ", ".join(f"'{name}' {i}" for i, *_, name in rows)
-        script += [f"set ylabel '{label}'", f"set xtics ({tics})",
+        tics = ", ".join('"{}" {}'.format(name.replace(" ", "\\n", 1), i) for i, *_, name in rows)
+        least = 1e-3 if log else 0
+        script += [f"set ylabel '{label}'", f"set xtics ({tics}) font ',11'",
                    "set logscale y\nset yrange [*:*]" if log else "unset logscale y\nset yrange [0:*]", "$rows << END",
-                   *(f"{i} {max(m, 1e-3) if log else m} {max(a, 1e-3) if log else a} {b}" for i, m, a, b, _ in rows), "END",
-                   "plot $rows using 1:2:3:4 with boxerrorbars lc rgb '#4477aa'"]
-    return gnuplot(path, "\n".join(script + ["unset multiplot", ""]), 40 + 260 * len(panels))
+                   *(f"{i} {max(m, least)} {max(a, least)} {b} {number(m)}" for i, m, a, b, _ in rows), "END",
+                   "plot $rows using 1:2 with boxes lc rgb '#4477aa', "
+                   "$rows using 1:3:(0):($4-$3) with vectors heads size graph 0.008,90 lw 2 lc rgb '#222222', "
+                   "$rows using 1:2:5 with labels left offset 0.5,0.6"]
+    return gnuplot(path, "\n".join(script + ["unset multiplot", ""]), 40 + 280 * len(panels))
 
 
 def plots_write(directory, entries):
