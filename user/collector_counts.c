@@ -53,8 +53,8 @@ struct counted_dir {
 	struct id_key key;
 	struct write_id id;
 	struct file_id inode;
-	unsigned listed; /* in this round of newcomers */
-	char path[];
+	const char *path; /* the tree's, until it says that the directory is removed */
+	unsigned listed;  /* in this round of newcomers */
 };
 
 /* A newcomer by id, or a notice by path. */
@@ -110,7 +110,7 @@ void collector_dir_removed(void *ctx, const char *path)
 
 	if (!d)
 		return;
-	write_count_del_dir(c->counts, &d->id);
+	write_count_del_dir(c->counts, &(struct write_id){d->key.dev, d->key.ino});
 	dir_forget(c->counted, d);
 }
 
@@ -118,19 +118,17 @@ void collector_dir_removed(void *ctx, const char *path)
 static void dir_new(struct counted *cd, const char *path, const struct stat *st,
 		    const struct write_id *id)
 {
-	size_t len = strlen(path);
 	struct counted_dir *d = dir_of(cd, id);
 
 	if (d)
 		dir_forget(cd, d);
-	d = calloc(1, sizeof(*d) + len + 1);
+	d = calloc(1, sizeof(*d));
 	if (!d)
 		return; /* what enrols there is found by the other ways */
-	memcpy(d->path, path, len);
-	d->id = *id;
+	d->path = path;
 	d->key = (struct id_key){.dev = id->dev, .ino = id->ino};
 	d->inode = (struct file_id){st->st_dev, st->st_ino};
-	if (table_add(&cd->dirs, &d->by_path, d->path, len) < 0 ||
+	if (table_add(&cd->dirs, &d->by_path, d->path, strlen(path)) < 0 ||
 	    table_add(&cd->dirs_by_id, &d->by_id, &d->key, sizeof(d->key)) < 0)
 		dir_forget(cd, d);
 }
@@ -213,6 +211,7 @@ void collector_vanished(void *ctx, const char *path, int by)
 	struct collector *c = ctx;
 	struct memory *m;
 
+	collector_all_changed(c); /* a log's account, or that of no log */
 	if (!c->counted)
 		return;
 	m = memory_get(&c->counted->notices, path, strlen(path));
@@ -302,6 +301,7 @@ void collector_lose_bytes(struct collector *c, const char *path, uint64_t bytes)
 {
 	struct memory *m = memory_get(&c->counted->notices, path, strlen(path));
 
+	collector_all_changed(c);
 	files_lost_unseen(c->files, path, bytes, m && m->n);
 	m = memory_get(&c->counted->notices, path, strlen(path)); /* its own, if there was none */
 	if (m && m->n)

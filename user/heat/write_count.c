@@ -80,10 +80,13 @@ void write_slot_rest(struct write_count *wc, uint32_t slot)
 	slot_wait(wc, slot);
 }
 
-/* The others were never used. */
-uint32_t write_slots_used(const struct write_count *wc)
+/* The others were never used, or there is no memory to look at them. */
+uint32_t write_slots_used(struct write_count *wc)
 {
-	return MIN(__atomic_load_n(&wc->maps.meta->fresh, __ATOMIC_RELAXED), wc->maps.slots_n);
+	uint32_t fresh = __atomic_load_n(&wc->maps.meta->fresh, __ATOMIC_RELAXED);
+
+	fresh = MIN(fresh, wc->maps.slots_n);
+	return !fresh || write_maps_reach(&wc->maps, fresh - 1) ? fresh : wc->maps.slots_mapped;
 }
 
 int write_count_alloc(struct write_count *wc)
@@ -176,6 +179,8 @@ static int slot_find(struct write_count *wc, const struct write_place *place, in
 
 	if (r < 0)
 		return r;
+	if (!write_maps_reach(&wc->maps, slot))
+		return -ENOMEM;
 	if (wc->users[slot].state == SLOT_HELD) {
 		*ret_slot = slot;
 		return -EEXIST;

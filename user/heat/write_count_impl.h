@@ -19,12 +19,14 @@ struct write_pins;
 enum slot_state { SLOT_FREE, SLOT_ENROLLED, SLOT_HELD, SLOT_RESTING };
 
 struct slot_user {
-	enum slot_state state;
-	enum write_fs fs;
-	bool inherited;   /* held, and was by an earlier process */
-	bool before;      /* enrolled, before this process began */
-	void *owner;      /* held */
-	int64_t since_ns; /* enrolled, or resting */
+	union {
+		void *owner;      /* held */
+		int64_t since_ns; /* enrolled, or resting */
+	};
+	enum slot_state state : 8;
+	enum write_fs fs : 8;
+	bool inherited; /* held, and was by an earlier process */
+	bool before;    /* enrolled, before this process began */
 };
 
 struct write_count {
@@ -51,7 +53,7 @@ void write_slot_rest(struct write_count *wc, uint32_t slot);
 /* Those that have rested are free again. */
 void write_slots_rested(struct write_count *wc);
 /* The others were never used. */
-uint32_t write_slots_used(const struct write_count *wc);
+uint32_t write_slots_used(struct write_count *wc);
 /* A record of the ring buffer. ctx: the write_count. */
 int write_count_record(void *ctx, void *data, size_t size);
 /* What is needed once a rung is attached. 0 or -ENOMEM. */

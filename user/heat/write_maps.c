@@ -30,6 +30,11 @@ const char *const write_map_names[WRITE_MAPS] = {"watch",  "slots", "dirs",   "f
 						 "unused", "meta",  "records"};
 
 #define FILTER_LEN (WRITE_FILTER_N * sizeof(struct write_filter))
+/* Slots are mapped so many at a time: a whole number of pages of any size up to 64 KiB. */
+#define PIECE     1024u
+#define PIECE_LEN (PIECE * sizeof(struct write_slot))
+
+_Static_assert(PIECE_LEN % 65536 == 0, "a piece is a whole number of pages");
 
 static size_t mapped_len(size_t len)
 {
@@ -53,8 +58,14 @@ static int maps_share(struct write_maps *maps)
 	return map_shared(maps->fds[WRITE_MAP_META], sizeof(*maps->meta), &maps->meta);
 }
 
+static size_t slots_len(const struct write_maps *maps)
+{
+	return mapped_len(maps->slots_n * sizeof(*maps->slots));
+}
+
 int write_maps_share_slots(struct write_maps *maps)
 {
+	void *slots;
 	int r;
 
 	if (maps->slots)
@@ -62,8 +73,28 @@ int write_maps_share_slots(struct write_maps *maps)
 	r = map_shared(maps->fds[WRITE_MAP_FILTER], FILTER_LEN, &maps->filter);
 	if (r < 0)
 		return r;
-	return map_shared(maps->fds[WRITE_MAP_SLOTS], maps->slots_n * sizeof(*maps->slots),
-			  &maps->slots);
+	/* Addresses only: what is used of them is put there by write_maps_reach. */
+	slots = mmap(NULL, slots_len(maps), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		     -1, 0);
+	if (slots == MAP_FAILED)
+		return -errno;
+	maps->slots = slots;
+	return 0;
+}
+
+bool write_maps_reach(struct write_maps *maps, uint32_t slot)
+{
+	while (maps->slots_mapped <= slot) {
+		size_t at = maps->slots_mapped * sizeof(*maps->slots);
+		size_t len = MIN(PIECE_LEN, slots_len(maps) - at);
+
+		if (mmap((char *)maps->slots + at, len, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, maps->fds[WRITE_MAP_SLOTS],
+			 (off_t)at) == MAP_FAILED)
+			return false;
+		maps->slots_mapped = MIN(maps->slots_mapped + PIECE, maps->slots_n);
+	}
+	return true;
 }
 
 /* One as the programs declare it. A descriptor or -errno. */
@@ -172,12 +203,13 @@ int write_maps_open(struct write_maps *maps, uint32_t slots_n, struct write_pins
 void write_maps_close(struct write_maps *maps)
 {
 	if (maps->slots)
-		munmap(maps->slots, mapped_len(maps->slots_n * sizeof(*maps->slots)));
+		munmap(maps->slots, slots_len(maps));
 	if (maps->meta)
 		munmap(maps->meta, mapped_len(sizeof(*maps->meta)));
 	if (maps->filter)
 		munmap(maps->filter, mapped_len(FILTER_LEN));
 	maps->slots = NULL;
+	maps->slots_mapped = 0;
 	maps->meta = NULL;
 	maps->filter = NULL;
 	for (int i = 0; i < WRITE_MAPS; i++)
@@ -267,24 +299,34 @@ void write_maps_unwatch_dir(struct write_maps *maps, const struct write_key *key
 	map_delete(maps, WRITE_MAP_DIRS, key);
 }
 
+static void slot_unused(struct write_maps *maps, uint32_t slot)
+{
+	bpf_map_update_elem(maps->fds[WRITE_MAP_UNUSED], NULL, &slot, BPF_ANY);
+}
+
 bool write_maps_take(struct write_maps *maps, uint32_t *ret_slot)
 {
 	struct write_meta *meta = maps->meta;
 	uint32_t slot;
 
-	if (bpf_map_lookup_and_delete_elem(maps->fds[WRITE_MAP_UNUSED], NULL, &slot) == 0 &&
-	    slot < maps->slots_n) {
-		*ret_slot = slot;
-		return true;
+	if (bpf_map_lookup_and_delete_elem(maps->fds[WRITE_MAP_UNUSED], NULL, &slot) < 0 ||
+	    slot >= maps->slots_n) {
+		if (__atomic_load_n(&meta->fresh, __ATOMIC_RELAXED) >= maps->slots_n)
+			return false;
+		slot = __atomic_fetch_add(&meta->fresh, 1, __ATOMIC_RELAXED);
+		if (slot >= maps->slots_n)
+			return false;
 	}
-	if (__atomic_load_n(&meta->fresh, __ATOMIC_RELAXED) >= maps->slots_n)
+	if (!write_maps_reach(maps, slot)) {
+		slot_unused(maps, slot);
 		return false;
-	*ret_slot = __atomic_fetch_add(&meta->fresh, 1, __ATOMIC_RELAXED);
-	return *ret_slot < maps->slots_n;
+	}
+	*ret_slot = slot;
+	return true;
 }
 
 void write_maps_give(struct write_maps *maps, uint32_t slot)
 {
 	memset(&maps->slots[slot], 0, sizeof(*maps->slots));
-	bpf_map_update_elem(maps->fds[WRITE_MAP_UNUSED], NULL, &slot, BPF_ANY);
+	slot_unused(maps, slot);
 }

@@ -23,10 +23,11 @@ struct write_pins;
 
 struct write_maps {
 	int fds[WRITE_MAPS];
-	struct write_slot *slots; /* shared with the kernel; NULL at first */
+	struct write_slot
+		*slots; /* shared with the kernel, the first slots_mapped; NULL at first */
 	struct write_meta *meta;
 	struct write_filter *filter;
-	uint32_t slots_n;
+	uint32_t slots_n, slots_mapped;
 	bool adopted; /* they were pinned, and have been counting all along */
 };
 
@@ -39,9 +40,12 @@ extern const char *const write_map_names[WRITE_MAPS];
  */
 int write_maps_open(struct write_maps *maps, uint32_t slots_n, struct write_pins *pins);
 void write_maps_close(struct write_maps *maps);
-/* Maps the slots, all of which count as this process' memory from then on: after programs were
- * loaded, for which libbpf needs much for a moment. Before anything below. 0 or -errno. */
+/* Before anything below, and after programs were loaded, for which libbpf needs much memory for a
+ * moment. 0 or -errno. */
 int write_maps_share_slots(struct write_maps *maps);
+/* This slot, which a program may have taken, can be looked at; it counts as this process' memory
+ * from then on. False: no memory. */
+bool write_maps_reach(struct write_maps *maps, uint32_t slot);
 
 /* 0; -EEXIST; -ENOSPC; another -errno of the update. */
 int write_maps_watch(struct write_maps *maps, const struct write_key *key, uint32_t slot);

@@ -26,9 +26,9 @@ int write_count_record(void *ctx, void *data, size_t size)
 	user = &wc->users[r->slot];
 	if (r->type == WRITE_RECORD_WAKE && user->state == SLOT_HELD) {
 		wc->taker->woken(wc->taker->ctx, user->owner);
-	} else if (r->type == WRITE_RECORD_ENROLLED && user->state == SLOT_FREE) {
-		user->state = SLOT_ENROLLED;
-		user->since_ns = clock_now_ns();
+	} else if (r->type == WRITE_RECORD_ENROLLED && user->state == SLOT_FREE &&
+		   write_maps_reach(&wc->maps, r->slot)) {
+		*user = (struct slot_user){.state = SLOT_ENROLLED, .since_ns = clock_now_ns()};
 		write_slot_enrolled(&wc->maps.slots[r->slot], &e);
 		wc->taker->enrolled(wc->taker->ctx, &e);
 	}
