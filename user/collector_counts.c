@@ -51,7 +51,6 @@ struct id_key {
 struct counted_dir {
 	struct table_node by_path, by_id;
 	struct id_key key;
-	struct write_id id;
 	struct file_id inode;
 	const char *path; /* the tree's, until it says that the directory is removed */
 	unsigned listed;  /* in this round of newcomers */
@@ -211,7 +210,6 @@ void collector_vanished(void *ctx, const char *path, int by)
 	struct collector *c = ctx;
 	struct memory *m;
 
-	collector_all_changed(c); /* a log's account, or that of no log */
 	if (!c->counted)
 		return;
 	m = memory_get(&c->counted->notices, path, strlen(path));
@@ -301,7 +299,6 @@ void collector_lose_bytes(struct collector *c, const char *path, uint64_t bytes)
 {
 	struct memory *m = memory_get(&c->counted->notices, path, strlen(path));
 
-	collector_all_changed(c);
 	files_lost_unseen(c->files, path, bytes, m && m->n);
 	m = memory_get(&c->counted->notices, path, strlen(path)); /* its own, if there was none */
 	if (m && m->n)
