@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -13,7 +14,8 @@
 #include "collector.h"
 #include "config.h"
 
-#define EXIT_USER 2 /* the user's: a flag, a key, a path */
+#define EXIT_USER  2 /* the user's: a flag, a key, a path */
+#define HEAP_LARGE (128 * 1024)
 
 /* A closed standard descriptor would be given to the next file opened, and written to as if it were
  * the output. A read-only one in its place makes such a write fail. */
@@ -34,6 +36,14 @@ static void raise_open_files(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* No thread allocates per line, so one heap serves them all; and what is large goes back to the
+ * system when it is freed, instead of leaving a hole (glibc raises that limit by itself). */
+static void keep_heap_small(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_THRESHOLD, HEAP_LARGE);
+}
+
 static int run_main(int argc, char **argv)
 {
 	_cleanup_(config_done) struct config cfg = {0};
@@ -44,6 +54,7 @@ static int run_main(int argc, char **argv)
 		return r < 0 ? EXIT_USER : 0;
 	log_set_level(cfg.log_level);
 	raise_open_files();
+	keep_heap_small();
 	r = collector_new(&cfg, &c);
 	if (r < 0)
 		return r == -ENOMEM ? 1 : EXIT_USER;
