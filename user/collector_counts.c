@@ -31,6 +31,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "base/table.h"
+#include "collector_changes.h"
 #include "collector_counts.h"
 #include "collector_impl.h"
 #include "collector_state.h"
@@ -210,6 +211,7 @@ void collector_vanished(void *ctx, const char *path, int by)
 	struct collector *c = ctx;
 	struct memory *m;
 
+	collector_all_changed(c); /* a log's account, or that of no log */
 	if (!c->counted)
 		return;
 	m = memory_get(&c->counted->notices, path, strlen(path));
@@ -299,6 +301,7 @@ void collector_lose_bytes(struct collector *c, const char *path, uint64_t bytes)
 {
 	struct memory *m = memory_get(&c->counted->notices, path, strlen(path));
 
+	collector_all_changed(c);
 	files_lost_unseen(c->files, path, bytes, m && m->n);
 	m = memory_get(&c->counted->notices, path, strlen(path)); /* its own, if there was none */
 	if (m && m->n)
@@ -354,6 +357,7 @@ void collector_wake(struct collector *c, struct file *f)
 {
 	list_del(&f->in_hot);
 	list_add_tail(&c->hot, &f->in_hot);
+	collector_file_changed(c, f);
 }
 
 bool collector_arm(struct collector *c, struct file *f)

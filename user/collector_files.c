@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "collector_changes.h"
 #include "collector_counts.h"
 #include "collector_end.h"
 #include "collector_impl.h"
@@ -29,6 +30,7 @@ static void make_hot(struct collector *c, struct file *f, int64_t now_ns)
 	list_del(&f->in_hot); /* it may be on the slow list */
 	list_add_tail(&c->hot, &f->in_hot);
 	f->changed_ns = now_ns;
+	collector_file_changed(c, f);
 	if (file_dirty(f) && !f->dirty_ns)
 		f->dirty_ns = f->served_ns = now_ns;
 	c->look_ns = 0;
@@ -58,6 +60,7 @@ static void opened(void *ctx, struct file *f)
 	collector_resume_file(c, f);
 	c->active_ns = now;
 	c->found_new = true;
+	collector_file_changed(c, f);
 	collector_changed(c, now);
 	list_init(&f->in_hot);
 	if (f->maybe_copy && f->resumed)
@@ -92,6 +95,7 @@ static void released(void *ctx, struct file *f)
 	if (f->wd >= 0)
 		watch_del(c->watch, f->wd);
 	account_end(f, c->counts);
+	collector_file_leaves(c, f);
 	if (f->slot >= 0)
 		write_count_del(c->counts, f->slot);
 	f->slot = -1;
@@ -101,6 +105,7 @@ static void ended(void *ctx, struct chain *chain)
 {
 	struct collector *c = ctx;
 
+	collector_chain_leaves(c, chain);
 	for (size_t i = 0; i < chain->n_joins; i++)
 		join_done(&chain->joins[i], &c->joins);
 	tally_add(&c->ended, &chain->tally);
@@ -140,6 +145,7 @@ void collector_lose(struct collector *c, const char *key, size_t len, enum lost_
 
 	if (chain) {
 		tally_lose_unseen(&chain->tally, why, bytes);
+		collector_chain_changed(c, chain);
 		return;
 	}
 	tally_lose_unseen(&t, why, bytes);
@@ -313,6 +319,7 @@ static void span_acked(void *ctx, const struct span *s, bool delivered)
 		c->acked = true;
 		f->chain->tally.delivered_bytes += s->read_bytes;
 		f->chain->tally.records += s->count;
+		collector_file_changed(c, f);
 	}
 	files_put(c->files, f);
 }

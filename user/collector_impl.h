@@ -47,11 +47,11 @@ struct collector {
 	struct ledger_socket *ledger; /* NULL: nobody can ask */
 	struct accounts *accounts;    /* of an earlier run, or NULL */
 	bool check_ledger;
-	unsigned n_uncountable; /* files that got no counter although there are some */
-	struct resume *resume;  /* what the last run left behind, until it has been found */
-	bool resuming;          /* there was a checkpoint */
-	bool restarted;         /* there was one, good or bad */
-	int64_t changed_ns;     /* something to save since, 0: nothing */
+	unsigned n_uncountable;   /* files that got no counter although there are some */
+	struct resume *resume;    /* what the last run left behind, until it has been found */
+	bool resuming, restarted; /* there was a checkpoint; there was one, good or bad */
+	int64_t changed_ns;       /* something to save since, 0: nothing */
+	struct changes *changes;  /* what, NULL: nothing is saved */
 	struct join_budget joins;
 	struct reader reader;
 	struct heat_limits limits;

@@ -147,7 +147,7 @@ static void update_file(void *ctx, struct file *f)
 	f->chain->unread_bytes += f->size > f->offset ? f->size - f->offset : 0;
 }
 
-static void update(struct collector *c)
+void collector_update_ledger(struct collector *c)
 {
 	files_each_chain(c->files, zero_pending, NULL);
 	files_each(c->files, update_file, c);
@@ -219,7 +219,7 @@ void collector_answer_ledger(struct collector *c)
 	struct ledger l;
 	bool lost;
 
-	update(c);
+	collector_update_ledger(c);
 	head_of(c, &head);
 	ledger_begin(&l, &head);
 	files_each_chain(c->files, put_chain, &l);
@@ -284,7 +284,7 @@ void collector_check_ledger(struct collector *c, int64_t now_ns)
 	if (stats.open > CHECK_FILES && now_ns < c->check_ns)
 		return;
 	c->check_ns = now_ns + CHECK_NS;
-	update(c);
+	collector_update_ledger(c);
 	files_each_chain(c->files, check_chain, NULL);
 }
 
@@ -299,56 +299,60 @@ static void account_of(const struct tally *t, const char *path, struct checkpoin
 	memcpy(a->lost, t->lost, sizeof(a->lost));
 }
 
-struct saving {
-	struct buf *text;
-	struct tally *rest;
-	uint64_t n;
-	int failure;
-};
-
-static void save_tally(struct saving *s, const struct tally *t, const char *path)
+static int put_tally(const struct tally *t, const char *path, struct buf *text)
 {
 	struct checkpoint_account a;
 	int r;
 
 	if (!t->written_bytes && !tally_lost(t))
-		return;
+		return 0;
 	account_of(t, path, &a);
-	r = checkpoint_add_account(s->text, &a);
-	if (r == -ENOMEM)
-		s->failure = r;
-	else if (r == 0)
-		s->n++;
+	r = checkpoint_add_account(text, &a);
+	return r == 0 ? 1 : r == -ENOMEM ? r : 0;
 }
 
-static void save_kept(void *ctx, const struct tally *t, const char *path)
+int collector_put_account(const struct chain *chain, struct buf *text)
 {
+	return put_tally(&chain->tally, chain->key, text);
+}
+
+struct others {
+	struct buf *text;
+	struct tally rest;
+	uint64_t *n;
+	int failure;
+};
+
+static void put_other(struct others *o, const struct tally *t, const char *path)
+{
+	int r = o->failure ? 0 : put_tally(t, path, o->text);
+
+	if (r < 0)
+		o->failure = r;
+	*o->n += r > 0;
+}
+
+static void put_other_kept(void *ctx, const struct tally *t, const char *path)
+{
+	struct others *o = ctx;
+
 	if (*path)
-		save_tally(ctx, t, path);
+		put_other(o, t, path);
 	else
-		tally_add(((struct saving *)ctx)->rest, t);
+		tally_add(&o->rest, t);
 }
 
-static void save_chain(void *ctx, struct chain *chain)
+int collector_put_other_accounts(struct collector *c, struct buf *text, uint64_t *n)
 {
-	save_tally(ctx, &chain->tally, chain->key);
-}
+	struct others o = {.text = text, .rest = c->ended, .n = n};
 
-int collector_save_ledger(struct collector *c, struct buf *text, uint64_t *ret_n)
-{
-	struct tally rest = c->ended;
-	struct saving s = {.text = text, .rest = &rest};
-
-	update(c);
-	files_each_chain(c->files, save_chain, &s);
 	list_for_each (i, next, &c->gone) {
 		const struct gone *g = container_of(i, struct gone, in_gone);
 
-		save_tally(&s, &g->tally, g->key);
-		tally_sub(&rest, &g->tally);
+		put_other(&o, &g->tally, g->key);
+		tally_sub(&o.rest, &g->tally);
 	}
-	each_kept(c, save_kept, &s);
-	save_tally(&s, &rest, "");
-	*ret_n = s.n;
-	return s.failure;
+	each_kept(c, put_other_kept, &o);
+	put_other(&o, &o.rest, "");
+	return o.failure;
 }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "collector.h"
+#include "collector_changes.h"
 #include "collector_counts.h"
 #include "collector_impl.h"
 #include "collector_state.h"
@@ -215,6 +216,7 @@ void collector_free(struct collector *c)
 	collector_close_counts(c);
 	collector_close_ledger(c);
 	collector_close_state(c, false);
+	collector_changes_free(c);
 	collector_resume_free(c);
 	list_for_each (l, next, &c->gone)
 		free(container_of(l, struct gone, in_gone));

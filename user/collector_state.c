@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is saved, and when: for each file how far every sink has acknowledged it, at most once a
- * second and only when that has changed. The text is built here, between two turns; the disk is the
- * state room's thread's business.
+ * second and only when that has changed. The text is built between two turns (collector_changes.c:
+ * of all files, or of those that changed); the disk is the state room's thread's business.
  *
  * The sums that identify a file's content are kept with it (struct file_identity) and cost a read
  * of the file only where the acknowledged offset has moved, so that a node with thousands of silent
@@ -13,7 +13,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "account/checkpoint.h"
 #include "account/state.h"
@@ -21,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "collector_changes.h"
 #include "collector_impl.h"
 #include "collector_state.h"
 #include "config.h"
@@ -50,7 +50,7 @@ int collector_open_state(struct collector *c, struct checkpoint *ret_loaded)
 			 strerror(-r));
 		return 0;
 	}
-	return r;
+	return r < 0 ? r : collector_changes_new(c);
 }
 
 void collector_changed(struct collector *c, int64_t now_ns)
@@ -93,23 +93,6 @@ void collector_identify(struct file *f)
 	id->epoch = f->epoch;
 }
 
-struct saving {
-	struct write_count *counts;
-	struct buf text;
-	uint64_t count;
-	int failure;
-};
-
-static void add_entry(struct saving *s, const struct checkpoint_entry *e)
-{
-	int r = s->failure ? 0 : checkpoint_add(&s->text, e);
-
-	if (r == -ENOMEM)
-		s->failure = r;
-	else if (r == 0)
-		s->count++;
-}
-
 struct recent {
 	struct list in_recent;
 	int64_t until_ns;
@@ -145,17 +128,24 @@ static struct checkpoint_entry entry_of(const struct file *f)
 	return e;
 }
 
-static void save_file(void *ctx, struct file *f)
+/* What is beyond the limits of a checkpoint is left out. */
+static int put(struct buf *text, const struct checkpoint_entry *e)
 {
-	struct saving *s = ctx;
+	int r = checkpoint_add(text, e);
+
+	return r == 0 ? 1 : r == -ENOMEM ? r : 0;
+}
+
+int collector_put_file(struct collector *c, struct file *f, struct buf *text)
+{
 	struct checkpoint_entry e;
 
 	if (!f->released)
 		collector_identify(f);
 	e = entry_of(f);
 	if (f->slot >= 0)
-		write_count_acked(s->counts, f->slot, e.consumed);
-	add_entry(s, &e);
+		write_count_acked(c->counts, f->slot, e.consumed);
+	return put(text, &e);
 }
 
 static void forget_recent(struct collector *c, struct recent *r)
@@ -202,7 +192,34 @@ static bool recent_is_over(const struct collector *c, int64_t now_ns)
 	       container_of(c->recent.next, struct recent, in_recent)->until_ns < now_ns;
 }
 
-static void save_recent(struct collector *c, struct saving *s)
+struct others {
+	struct collector *c;
+	struct buf *text;
+	uint64_t *n;
+	int failure;
+};
+
+static void put_other(void *ctx, const struct checkpoint_entry *e)
+{
+	struct others *o = ctx;
+	int r = o->failure ? 0 : put(o->text, e);
+
+	if (r < 0)
+		o->failure = r;
+	*o->n += r > 0;
+}
+
+static void put_leaving(void *ctx, struct file *f)
+{
+	struct others *o = ctx;
+	struct checkpoint_entry e = entry_of(f);
+
+	put_other(ctx, &e);
+	if (f->slot >= 0)
+		write_count_acked(o->c->counts, f->slot, e.consumed);
+}
+
+static void put_recent(struct collector *c, struct others *o)
 {
 	int64_t now = clock_now_ns();
 
@@ -212,38 +229,18 @@ static void save_recent(struct collector *c, struct saving *s)
 		if (r->until_ns < now)
 			forget_recent(c, r);
 		else
-			add_entry(s, &r->e);
+			put_other(o, &r->e);
 	}
 }
 
-static void keep_entry(void *ctx, const struct checkpoint_entry *e)
+int collector_put_others(struct collector *c, struct buf *text, uint64_t *n)
 {
-	add_entry(ctx, e);
-}
+	struct others o = {.c = c, .text = text, .n = n};
 
-/* The checkpoint as it would be now. */
-static int build(struct collector *c, struct buf *ret_text)
-{
-	struct saving s = {.counts = c->counts};
-	uint64_t accounts = 0;
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	s.failure = checkpoint_begin(&s.text, now.tv_sec * NS_PER_SEC + now.tv_nsec);
-	files_each(c->files, save_file, &s);
-	files_each_leaving(c->files, save_file, &s);
-	collector_resume_each_open(c, keep_entry, &s);
-	save_recent(c, &s);
-	if (!s.failure)
-		s.failure = collector_save_ledger(c, &s.text, &accounts);
-	if (!s.failure)
-		s.failure = checkpoint_end(&s.text, s.count, accounts);
-	if (s.failure) {
-		buf_done(&s.text);
-		return s.failure;
-	}
-	*ret_text = s.text;
-	return 0;
+	files_each_leaving(c->files, put_leaving, &o);
+	collector_resume_each_open(c, put_other, &o);
+	put_recent(c, &o);
+	return o.failure;
 }
 
 int64_t collector_save_ns(const struct collector *c)
@@ -256,18 +253,25 @@ int64_t collector_save_ns(const struct collector *c)
 void collector_save(struct collector *c, int64_t now_ns)
 {
 	struct buf text;
+	bool changes;
 	int r;
 
 	if (!c->state)
 		return;
-	if (state_take_failed(c->state) || recent_is_over(c, now_ns))
+	if (state_take_failed(c->state)) {
+		collector_all_changed(c);
 		collector_changed(c, now_ns);
+	} else if (recent_is_over(c, now_ns)) {
+		collector_changed(c, now_ns);
+	}
 	if (collector_save_ns(c) > now_ns)
 		return;
-	r = build(c, &text);
+	r = collector_save_build(c, false, &text, &changes);
 	if (r < 0 && log_allow(&c->save_limit, 60 * NS_PER_SEC))
 		log_warn(r, "state: %s, retrying", strerror(-r));
-	if (r == 0)
+	if (r == 0 && changes)
+		state_save_changes(c->state, &text);
+	else if (r == 0)
 		state_save(c->state, &text);
 	c->changed_ns = r < 0 ? now_ns : 0;
 }
@@ -275,7 +279,8 @@ void collector_save(struct collector *c, int64_t now_ns)
 void collector_close_state(struct collector *c, bool save)
 {
 	_cleanup_(buf_done) struct buf text = {0};
-	int r = c->state && save ? build(c, &text) : 0;
+	bool changes;
+	int r = c->state && save ? collector_save_build(c, true, &text, &changes) : 0;
 	struct state *s = take_ptr(c->state);
 
 	if (r < 0)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct buf;
 struct checkpoint;
 struct checkpoint_entry;
 struct collector;
@@ -27,19 +28,24 @@ void collector_save(struct collector *c, int64_t now_ns);
 /* When the next save is due, INT64_MAX when nothing has changed or one is under way. */
 int64_t collector_save_ns(const struct collector *c);
 void collector_close_state(struct collector *c, bool save);
+/* Adds f's line to text: 1, 0 when it cannot be saved, or -ENOMEM. */
+int collector_put_file(struct collector *c, struct file *f, struct buf *text);
+/* Adds the lines that belong to no file of the tables, and their number to *n. 0 or -ENOMEM. */
+int collector_put_others(struct collector *c, struct buf *text, uint64_t *n);
 
 /* collector_ledger.c: what an earlier run knew of each log. The checkpoint's accounts are taken
  * over. */
-struct buf;
 struct chain;
-struct checkpoint;
 void collector_open_ledger(struct collector *c);
 void collector_close_ledger(struct collector *c);
 void collector_answer_ledger(struct collector *c);
 void collector_check_ledger(struct collector *c, int64_t now_ns);
 int collector_keep_accounts(struct collector *c, struct checkpoint *loaded);
 void collector_restore_chain(struct collector *c, struct chain *chain);
-int collector_save_ledger(struct collector *c, struct buf *text, uint64_t *ret_n);
+void collector_update_ledger(struct collector *c);
+/* As collector_put_file and collector_put_others: a log's account, and those of no log. */
+int collector_put_account(const struct chain *chain, struct buf *text);
+int collector_put_other_accounts(struct collector *c, struct buf *text, uint64_t *n);
 
 /* collector_resume.c: where reading goes on */
 /* Nothing is looked for any more that an earlier run left behind, but for what cannot be told yet.

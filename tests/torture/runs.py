@@ -6,6 +6,7 @@ losses is taken from its account at the end: one line per container log.
 """
 import gzip
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -74,13 +75,45 @@ def state(c, timeout=5):
     return c.stderr()[len(before):]
 
 
-def checkpoint(t, text=None):
-    """The lines of files in the checkpoint, without frame, comments and accounts."""
-    path = t.path("state", "checkpoint")
-    if not os.path.exists(path):
+def lines(text):
+    """Those of a checkpoint, or of changes to one: its files, its accounts."""
+    body = [line for line in text.splitlines()[1:-1] if not line.startswith(("#", "old "))]
+    return [line for line in body if not line.startswith("account ")], [line for line in body if line.startswith("account ")]
+
+
+def numbers(text, what):
+    """Of the line "old WHAT 3 17 20-25"."""
+    fields = re.search(rf"^old {what} (.*)$", text, re.M)[1].split()
+    return {n for f in fields if f != "-" for n in range(int(f.split("-")[0]), int(f.split("-")[-1]) + 1)}
+
+
+def checkpoint(t):
+    """The lines of files in the state: in the checkpoint, with its changes."""
+    try:
+        with open(t.path("state", "checkpoint")) as f:
+            text = f.read()
+    except FileNotFoundError:
         return []
-    with open(path) as f:
-        return [line for line in (text or f.read()).splitlines()[1:-1] if not line.startswith(("#", "account "))]
+    found = lines(text)[0]
+    try:
+        with open(t.path("state", "checkpoint.changes")) as f:
+            changes = f.read()
+    except FileNotFoundError:
+        return found
+    if changes.splitlines()[0].split(" to ")[1] != f"{text.splitlines()[0].split()[-1]} {text.split()[-1]}":
+        return found
+    old = numbers(changes, "files")
+    return [line for i, line in enumerate(found, 1) if i not in old] + lines(changes)[0]
+
+
+def saved(t):
+    """What the last save wrote, as os.stat says."""
+    last = os.stat(t.path("state", "checkpoint"))
+    try:
+        changes = os.stat(t.path("state", "checkpoint.changes"))
+    except FileNotFoundError:
+        return last
+    return max(last, changes, key=lambda s: s.st_mtime_ns)
 
 
 # Load

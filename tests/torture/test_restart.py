@@ -251,6 +251,32 @@ def sigkill_when_all_was_checkpointed_repeats_nothing(t):
 
 
 @suite.case(bpf=BOTH, timeout=40)
+def sigkill_repeats_nothing_when_only_changes_were_saved(t):
+    """Of 200 files three are written to: what is saved then is they, beside the whole checkpoint of before."""
+    root, texts = t.mkdir("root"), []
+    for n in range(200):
+        texts += tree.write_lines(os.path.join(root, f"{n}.log"), f"line of {n}", 3)
+    with runs.start(t, root, env={"HOTDRAIN_CHECK_LEDGER": None}) as c:
+        c.wait_lines(600)
+        time.sleep(4)  # all of them are quiet, and a whole checkpoint knows it
+        for again in range(3):
+            for n in (3, 77, 199):
+                texts += tree.write_lines(os.path.join(root, f"{n}.log"), f"line of {n}", 5, first=3 + 5 * again)
+            time.sleep(1.2)
+        c.wait_lines(645)
+        os.unlink(os.path.join(root, "100.log"))
+        time.sleep(5.5)  # its entry stays for 3 s
+        runs.killed(c)
+    whole, changes = (os.path.getsize(t.path("state", f)) for f in ("checkpoint", "checkpoint.changes"))
+    t.check(changes * 5 < whole, f"changes of {changes} bytes beside {whole}")
+    t.equal(len(runs.checkpoint(t)), 199, "files in the checkpoint")
+    texts += tree.write_lines(os.path.join(root, "77.log"), "line of 77", 5, first=18)
+    got = runs.run(t, root, 5).messages()
+    t.equal(sorted(c.messages() + got), sorted(texts), "messages of both runs")
+    t.equal(os.path.exists(t.path("state", "checkpoint.changes")), False, "changes after a clean stop")
+
+
+@suite.case(bpf=BOTH, timeout=40)
 def sigkill_of_unread_files_without_a_name_is_counted(t):
     """Only the killed process could have read them. The next one says that they are gone, and loses nothing else."""
     root = t.mkdir("root")

@@ -106,7 +106,7 @@ def the_checkpoint_is_written_at_most_each_second(t):
             grow(root, n, 1)
             n += 1
             with contextlib.suppress(FileNotFoundError):
-                s = os.stat(t.path("state", "checkpoint"))
+                s = runs.saved(t)
                 seen.add((s.st_ino, s.st_mtime_ns))
             time.sleep(0.01)
         seconds = time.monotonic() - started
@@ -122,14 +122,14 @@ def nothing_is_written_while_nothing_changes(t):
         c.wait_lines(FILES * 20)
         time.sleep(1.7)
         saved(t)
-        before = os.stat(t.path("state", "checkpoint"))
+        before = runs.saved(t)
         directory = os.stat(t.path("state"))
         time.sleep(2.5)
-        after = os.stat(t.path("state", "checkpoint"))
+        after = runs.saved(t)
         t.equal((after.st_ino, after.st_mtime_ns), (before.st_ino, before.st_mtime_ns), "the checkpoint after 2.5 s")
         t.equal(os.stat(t.path("state")).st_mtime_ns, directory.st_mtime_ns, "the directory after 2.5 s")
         grow(root, 20, 1)
-        t.check(proc.wait_until(lambda: os.stat(t.path("state", "checkpoint")).st_mtime_ns != before.st_mtime_ns, 4),
+        t.check(proc.wait_until(lambda: runs.saved(t).st_mtime_ns != before.st_mtime_ns, 4),
                 "no new checkpoint after a line")
         c.stop()
 

@@ -74,6 +74,7 @@ struct checkpoint_account {
 struct checkpoint {
 	int64_t time_ns;
 	unsigned version;
+	uint32_t sum;                     /* in its last line; with time_ns, which one it is */
 	struct checkpoint_entry *entries; /* in the order of the file */
 	size_t n;
 	struct checkpoint_account *accounts;

@@ -13,6 +13,7 @@
 
 #include "account/checkpoint.h"
 #include "account/checkpoint_cursor.h"
+#include "account/checkpoint_parse.h"
 #include "account/ledger.h"
 #include "base/sys.h"
 
@@ -150,30 +151,41 @@ static int get_account(struct cursor *c, struct checkpoint_account *ret)
 	return r;
 }
 
-static int get_header(struct cursor *c, struct checkpoint *cp)
+int checkpoint_get_version(struct cursor *c, const char *magic, unsigned known,
+			   unsigned *ret_version)
 {
 	bool whole = cursor_line(c);
 	uint64_t version;
+	char expected[40];
 
 	if (c->at == c->stop) {
 		snprintf(c->why, c->why_size, "empty");
 		return -EBADMSG;
 	}
-	if (!cursor_text(c, "hotdrain checkpoint "))
-		return cursor_refuse(c, "\"hotdrain checkpoint\"");
+	if (!cursor_text(c, magic) || !cursor_text(c, " ")) {
+		snprintf(expected, sizeof(expected), "\"%s\"", magic);
+		return cursor_refuse(c, expected);
+	}
 	/* Of a newer version nothing more is known than this. */
 	if (!cursor_number(c, UINT32_MAX, &version) || !version ||
 	    !(cursor_text(c, " ") || (whole && c->at == c->end)))
 		return cursor_refuse(c, "a version");
-	if (version > CHECKPOINT_VERSION) {
-		snprintf(c->why, c->why_size, "version %lu, this program knows %d",
-			 (unsigned long)version, CHECKPOINT_VERSION);
+	if (version > known) {
+		snprintf(c->why, c->why_size, "version %lu, this program knows %u",
+			 (unsigned long)version, known);
 		return -EPROTONOSUPPORT;
 	}
-	cp->version = (unsigned)version;
-	if (!cursor_time(c, &cp->time_ns) || c->at != c->end || !whole)
-		return cursor_refuse(c, "the time as SECONDS.NANOSECONDS");
-	c->at++;
+	*ret_version = (unsigned)version;
+	return 0;
+}
+
+int checkpoint_get_comment(struct cursor *c)
+{
+	bool whole;
+
+	if (c->end == c->stop)
+		return cursor_refuse(c, "a whole line");
+	c->at = c->end + 1;
 	whole = cursor_line(c);
 	if (!cursor_text(c, "#"))
 		return cursor_refuse(c, "a comment");
@@ -184,6 +196,17 @@ static int get_header(struct cursor *c, struct checkpoint *cp)
 	return 0;
 }
 
+static int get_header(struct cursor *c, struct checkpoint *cp)
+{
+	int r = checkpoint_get_version(c, "hotdrain checkpoint", CHECKPOINT_VERSION, &cp->version);
+
+	if (r < 0)
+		return r;
+	if (!cursor_time(c, &cp->time_ns) || c->at != c->end || c->end == c->stop)
+		return cursor_refuse(c, "the time as SECONDS.NANOSECONDS");
+	return checkpoint_get_comment(c);
+}
+
 static int refuse_count(struct cursor *c, const char *what, uint64_t expected, size_t came)
 {
 	snprintf(c->why, c->why_size, "line %lu: expected %llu %s, came %zu", c->line,
@@ -192,7 +215,7 @@ static int refuse_count(struct cursor *c, const char *what, uint64_t expected, s
 }
 
 /* The last line, behind "end ". */
-static int get_end(struct cursor *c, const struct checkpoint *cp, uint32_t sum)
+static int get_end(struct cursor *c, struct checkpoint *cp, uint32_t sum)
 {
 	const char *form =
 		cp->version > 1 ? "\"end FILES ACCOUNTS SUM\", whole" : "\"end COUNT SUM\", whole";
@@ -219,6 +242,7 @@ static int get_end(struct cursor *c, const struct checkpoint *cp, uint32_t sum)
 		cursor_line(c);
 		return cursor_refuse(c, "nothing behind the last line");
 	}
+	cp->sum = sum;
 	return 0;
 }
 
@@ -272,6 +296,24 @@ static int add_line(struct cursor *c, struct checkpoint *cp)
 	return add_entry(c, cp);
 }
 
+int checkpoint_get_lines(struct cursor *c, const char *text, struct checkpoint *cp)
+{
+	for (;;) {
+		bool whole = cursor_line(c);
+		const char *begin = c->at;
+		int r;
+
+		if (cursor_text(c, "end "))
+			return get_end(c, cp, checkpoint_sum(text, (size_t)(begin - text)));
+		r = add_line(c, cp);
+		if (r < 0)
+			return r;
+		if (!whole)
+			return cursor_refuse(c, "a whole line");
+		c->at++;
+	}
+}
+
 int checkpoint_parse(const char *text, size_t len, struct checkpoint *ret, char *why,
 		     size_t why_size)
 {
@@ -282,21 +324,8 @@ int checkpoint_parse(const char *text, size_t len, struct checkpoint *ret, char 
 	if (!len)
 		c.at = c.stop = "";
 	r = get_header(&c, &cp);
-	while (r == 0) {
-		bool whole = cursor_line(&c);
-		const char *begin = c.at;
-
-		if (cursor_text(&c, "end ")) {
-			r = get_end(&c, &cp, checkpoint_sum(text, (size_t)(begin - text)));
-			break;
-		}
-		r = add_line(&c, &cp);
-		if (r < 0)
-			break;
-		if (!whole)
-			return cursor_refuse(&c, "a whole line");
-		c.at++;
-	}
+	if (r == 0)
+		r = checkpoint_get_lines(&c, text, &cp);
 	if (r < 0)
 		return r;
 	*ret = cp;

@@ -47,6 +47,7 @@ struct state {
 	pthread_cond_t wake; /* for the saver: busy, stopping */
 	/* Under the lock: */
 	struct buf text;
+	bool changes; /* text is of changes */
 	bool busy, stopping, failed;
 	struct state_stats stats;
 	int64_t good_ns; /* when the last good save ended */
@@ -96,6 +97,33 @@ static int state_lock(struct state *s, bool required)
 	return 0;
 }
 
+/* What is wrong with them costs what happened since the checkpoint: it is repeated. found: there is
+ * one. 0 or -ENOMEM. */
+static int load_changes(struct state *s, struct checkpoint *loaded, bool found)
+{
+	char why[CHECKPOINT_WHY_MAX] = "the checkpoint is not there", name[STATE_NAME_MAX];
+	struct stat st;
+	int r = -ENOENT;
+
+	if (found)
+		r = state_dir_load_changes(&s->dir, loaded, why, sizeof(why));
+	else if (sys.lstat(s->dir.changes, &st) == 0)
+		r = -EBADMSG;
+	if (found && r < 0 && r != -ENOENT && r != -ESTALE)
+		r = state_dir_load_changes(&s->dir, loaded, why, sizeof(why));
+	if (r == -ENOMEM)
+		return log_err(r, "state %s: %s", s->dir.changes, why);
+	/* Stale ones were left behind by a crash: the checkpoint that followed has them. */
+	if (r == 0 || r == -ENOENT || r == -ESTALE)
+		return 0;
+	s->stats.bad++;
+	r = state_dir_keep_changes_aside(&s->dir, name);
+	log_warn(r, "state %s: %s, %s%s, what happened since the checkpoint is repeated",
+		 s->dir.changes, why, r < 0 ? "cannot be kept aside: " : "kept as ",
+		 r < 0 ? strerror(-r) : name);
+	return 0;
+}
+
 static int state_load(struct state *s, struct checkpoint *ret_loaded, bool *ret_found,
 		      bool *ret_bad)
 {
@@ -110,7 +138,7 @@ static int state_load(struct state *s, struct checkpoint *ret_loaded, bool *ret_
 	if (r == -ENOMEM)
 		return log_err(r, "state %s: %s", s->dir.file, why);
 	if (!*ret_bad)
-		return 0;
+		return load_changes(s, ret_loaded, *ret_found);
 	s->stats.bad++;
 	r = state_dir_keep_aside(&s->dir, name);
 	if (r < 0)
@@ -120,26 +148,30 @@ static int state_load(struct state *s, struct checkpoint *ret_loaded, bool *ret_
 	else
 		log_warn(r, "state %s: %s, kept as %s, starting from the beginning", s->dir.file,
 			 why, name);
-	return 0;
+	return load_changes(s, ret_loaded, false);
 }
 
-/* 0 or -errno, counted. *ret_pid: who holds the lock, for -EBUSY. */
-static int state_write(struct state *s, const struct buf *text, int *ret_pid)
+/* 0 or -errno, counted. *ret_pid: who holds the lock, for -EBUSY. changes: -ESTALE where they have
+ * no checkpoint any more; the next save is a whole one, and nothing has failed. */
+static int state_write(struct state *s, const struct buf *text, bool changes, int *ret_pid)
 {
 	bool missing;
 	int r = state_dir_lock(&s->dir, ret_pid, &missing);
 
 	if (r == 0)
-		r = state_dir_save(&s->dir, text->data, text->len);
+		r = changes ? state_dir_save_changes(&s->dir, text->data, text->len)
+			    : state_dir_save(&s->dir, text->data, text->len);
 	pthread_mutex_lock(&s->lock);
-	s->stats.saves += r == 0;
-	s->stats.failures += r < 0;
-	s->stats.last_errno = -r;
 	s->failed |= r < 0;
+	if (r != -ESTALE) {
+		s->stats.saves += r == 0;
+		s->stats.failures += r < 0;
+		s->stats.last_errno = -r;
+	}
 	if (r == 0)
 		s->good_ns = clock_now_ns();
 	pthread_mutex_unlock(&s->lock);
-	return r;
+	return r == -ESTALE ? 0 : r;
 }
 
 /* A disk that fails every other time says so once a minute, not every other second. */
@@ -162,7 +194,7 @@ static void log_saved(struct state *s, int r, int pid)
 }
 
 /* False when the saver is to end: nothing is left in the slot. */
-static bool slot_take(struct state *s, struct buf *ret_text)
+static bool slot_take(struct state *s, struct buf *ret_text, bool *ret_changes)
 {
 	bool busy;
 
@@ -171,6 +203,7 @@ static bool slot_take(struct state *s, struct buf *ret_text)
 		pthread_cond_wait(&s->wake, &s->lock);
 	busy = s->busy;
 	*ret_text = s->text;
+	*ret_changes = s->changes;
 	s->text = (struct buf){0};
 	pthread_mutex_unlock(&s->lock);
 	return busy;
@@ -192,9 +225,10 @@ static void *state_run(void *arg)
 {
 	struct state *s = arg;
 	struct buf text;
+	bool changes;
 
-	while (slot_take(s, &text)) {
-		int pid, r = state_write(s, &text, &pid);
+	while (slot_take(s, &text, &changes)) {
+		int pid, r = state_write(s, &text, changes, &pid);
 
 		buf_done(&text);
 		log_saved(s, r, pid);
@@ -306,7 +340,7 @@ int state_close(struct state *s, struct buf *last)
 		return 0;
 	state_stop(s);
 	if (last)
-		r = state_write(s, last, &pid);
+		r = state_write(s, last, false, &pid);
 	if (r < 0)
 		log_err(r,
 			"state %s: the last save: %s, the next start repeats from the one before",
@@ -340,17 +374,28 @@ bool state_due(const struct state *s, int64_t now_ns)
 	return due != INT64_MAX && due <= now_ns;
 }
 
-void state_save(struct state *s, struct buf *text)
+static void hand_over(struct state *s, struct buf *text, bool changes)
 {
 	s->began_ns = clock_now_ns();
 	s->begun = true;
 	pthread_mutex_lock(&s->lock);
 	assert(!s->busy && !s->stopping);
 	s->text = *text;
+	s->changes = changes;
 	*text = (struct buf){0};
 	s->busy = true;
 	pthread_cond_signal(&s->wake);
 	pthread_mutex_unlock(&s->lock);
+}
+
+void state_save(struct state *s, struct buf *text)
+{
+	hand_over(s, text, false);
+}
+
+void state_save_changes(struct state *s, struct buf *text)
+{
+	hand_over(s, text, true);
 }
 
 bool state_take_failed(struct state *s)

@@ -4,9 +4,10 @@
  * saves, so that the event loop never waits for a disk.
  *
  *   checkpoint                       the last good one, complete at any moment
- *   checkpoint.tmp                   while it is written; a left over one means nothing
- *   checkpoint.bad-YYYYmmddTHHMMSS   one that was refused at a start (UTC); at most 10 are kept
- *   lock                             flock'ed while in use, holds the pid
+ *   checkpoint.changes               what has changed since, if it names this checkpoint
+ *   checkpoint.tmp                   while either is written; a left over one means nothing
+ *   checkpoint.bad-YYYYmmddTHHMMSS   either, when it was refused at a start (UTC); at most 10 are
+ * kept lock                             flock'ed while in use, holds the pid
  *
  * A directory that cannot be written to is no reason to end: nothing is saved until it can be, each
  * interval tries again. All functions but the thread's own work belong to one thread, the event
@@ -39,9 +40,10 @@ struct state_stats {
  * Makes the directory when it is missing (0700, only its last component), locks it, reads the
  * checkpoint. Blocks on the disk.
  *
- * 0: *ret_found and *ret_loaded (the caller's: checkpoint_done) hold a valid checkpoint, or
- * *ret_found is false and *ret_loaded is empty; *ret_bad: one was there and was refused (corrupt,
- * empty, newer, unreadable), which is logged, and kept aside.
+ * 0: *ret_found and *ret_loaded (the caller's: checkpoint_done) hold a valid checkpoint with its
+ * changes (or, with a line in the log, without them where they are no good), or *ret_found is false
+ * and *ret_loaded is empty; *ret_bad: one was there and was refused (corrupt, empty, newer,
+ * unreadable), which is logged, and kept aside.
  *
  * A directory that is there, but read-only, full or otherwise failing for now, is 0 too, with one
  * warning; the lock is then taken by the first save that can.
@@ -70,6 +72,12 @@ int64_t state_due_ns(const struct state *s);
  * a minute are logged.
  */
 void state_save(struct state *s, struct buf *text);
+/*
+ * The same with changes to the checkpoint saved last (checkpoint_changes.h). A failure, of which
+ * state_take_failed tells, can also be that that one is not there any more: a whole one is to
+ * follow.
+ */
+void state_save_changes(struct state *s, struct buf *text);
 
 /* True once after a save that failed: what it held is to be saved again, even when nothing has
  * changed since. */

@@ -5,6 +5,9 @@
  * one step, and the bytes are on the disk before it. A left over .tmp is removed first and made
  * with O_EXCL, so that a link or a FIFO somebody put there is neither followed nor waited for.
  *
+ * Changes are saved in the same way beside it. They name the checkpoint that they change, so those
+ * which a newer one has left behind, between its rename and their unlink, mean nothing.
+ *
  * The lock is flock on a file of its own: the checkpoint itself is replaced each second, so a lock
  * on it would be on a file without a name. The lock file is never removed (whoever waits for it
  * would then hold one nobody else sees); that its name still leads to what is locked is looked at
@@ -27,6 +30,7 @@
 #include <time.h>
 
 #include "account/checkpoint.h"
+#include "account/checkpoint_changes.h"
 #include "base/sys.h"
 
 #define FILE_BYTES_MAX (INT64_C(1) << 30)
@@ -100,7 +104,9 @@ int state_dir_init(struct state_dir *d, const char *path)
 	*d = (struct state_dir){.lock = -1, .path = strdup(path)};
 	if (!d->path || asprintf(&d->file, "%s/checkpoint", path) < 0)
 		d->file = NULL;
-	if (!d->file || asprintf(&d->tmp, "%s/checkpoint.tmp", path) < 0)
+	if (!d->file || asprintf(&d->changes, "%s/checkpoint.changes", path) < 0)
+		d->changes = NULL;
+	if (!d->changes || asprintf(&d->tmp, "%s/checkpoint.tmp", path) < 0)
 		d->tmp = NULL;
 	if (!d->tmp || asprintf(&d->lock_path, "%s/lock", path) < 0)
 		d->lock_path = NULL;
@@ -122,6 +128,7 @@ void state_dir_done(struct state_dir *d)
 	unlock(d);
 	free(d->path);
 	free(d->file);
+	free(d->changes);
 	free(d->tmp);
 	free(d->lock_path);
 	*d = (struct state_dir){.lock = -1};
@@ -226,23 +233,47 @@ static int read_file(int fd, char **ret_text, size_t *ret_len, char *why, size_t
 	return 0;
 }
 
-int state_dir_load(const struct state_dir *d, struct checkpoint *ret, char *why, size_t why_size)
+static int load_text(const char *path, char **ret_text, size_t *ret_len, char *why, size_t why_size)
 {
-	_cleanup_free_ char *text = NULL;
-	int fd = open_again(d->file, O_RDONLY | O_NONBLOCK), r;
-	size_t len = 0;
+	int fd = open_again(path, O_RDONLY | O_NONBLOCK), r;
 
 	snprintf(why, why_size, "%s", fd == -ELOOP ? "a symbolic link" : strerror(-fd));
 	if (fd < 0)
 		return fd;
 	why[0] = '\0';
-	r = read_file(fd, &text, &len, why, why_size);
+	r = read_file(fd, ret_text, ret_len, why, why_size);
 	sys.close(fd);
-	if (r == 0)
-		r = checkpoint_parse(text, len, ret, why, why_size);
+	return r;
+}
+
+static int why_not(int r, char *why, size_t why_size)
+{
 	if (r < 0 && !why[0])
 		snprintf(why, why_size, "%s", strerror(-r));
 	return r;
+}
+
+int state_dir_load(const struct state_dir *d, struct checkpoint *ret, char *why, size_t why_size)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	int r = load_text(d->file, &text, &len, why, why_size);
+
+	if (r == 0)
+		r = checkpoint_parse(text, len, ret, why, why_size);
+	return why_not(r, why, why_size);
+}
+
+int state_dir_load_changes(const struct state_dir *d, struct checkpoint *c, char *why,
+			   size_t why_size)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	int r = load_text(d->changes, &text, &len, why, why_size);
+
+	if (r == 0)
+		r = changes_apply(c, text, len, why, why_size);
+	return why_not(r, why, why_size);
 }
 
 static int is_bad(const struct dirent *e)
@@ -296,20 +327,30 @@ static int bad_name(const struct state_dir *d, char name[STATE_NAME_MAX], char *
 	}
 }
 
-int state_dir_keep_aside(struct state_dir *d, char ret_name[STATE_NAME_MAX])
+static int keep_aside(const struct state_dir *d, const char *file, char ret_name[STATE_NAME_MAX])
 {
 	_cleanup_free_ char *path = NULL;
-	int r;
+	int r = bad_name(d, ret_name, &path);
 
-	d->aside_due = true;
-	r = bad_name(d, ret_name, &path);
 	if (r < 0)
 		return r;
-	if (sys.rename(d->file, path) < 0 && errno != ENOENT)
+	if (sys.rename(file, path) < 0 && errno != ENOENT)
 		return -errno;
-	d->aside_due = false;
 	bad_prune(d);
 	return 0;
+}
+
+int state_dir_keep_aside(struct state_dir *d, char ret_name[STATE_NAME_MAX])
+{
+	int r = keep_aside(d, d->file, ret_name);
+
+	d->aside_due = r < 0;
+	return r;
+}
+
+int state_dir_keep_changes_aside(struct state_dir *d, char ret_name[STATE_NAME_MAX])
+{
+	return keep_aside(d, d->changes, ret_name);
 }
 
 /* Some filesystems have no fsync of a directory: there the rename is all there is. */
@@ -328,16 +369,13 @@ static int dir_sync(const struct state_dir *d)
 	return r == -EINVAL || r == -ENOTSUP ? 0 : r;
 }
 
-int state_dir_save(struct state_dir *d, const char *data, size_t len)
+/* Written aside and renamed to path. */
+static int save_as(const struct state_dir *d, const char *path, const char *data, size_t len,
+		   struct stat *ret_st)
 {
-	char name[STATE_NAME_MAX];
+	struct stat st = {0};
 	int fd, r, closed;
 
-	if (d->aside_due) {
-		r = state_dir_keep_aside(d, name);
-		if (r < 0)
-			return r;
-	}
 	unlink(d->tmp);
 	fd = open_again(d->tmp, O_WRONLY | O_CREAT | O_EXCL);
 	if (fd < 0)
@@ -345,14 +383,47 @@ int state_dir_save(struct state_dir *d, const char *data, size_t len)
 	r = write_all(fd, data, len);
 	if (r == 0)
 		r = fsync_again(fd);
+	if (r == 0)
+		fstat(fd, &st);
 	closed = close_checked(fd);
 	r = r < 0 ? r : closed;
-	if (r == 0 && sys.rename(d->tmp, d->file) < 0)
+	if (r == 0 && sys.rename(d->tmp, path) < 0)
 		r = -errno;
 	if (r < 0) {
 		/* On a full disk its blocks are somebody's. */
 		unlink(d->tmp);
 		return r;
 	}
+	*ret_st = st;
 	return dir_sync(d);
+}
+
+int state_dir_save(struct state_dir *d, const char *data, size_t len)
+{
+	char name[STATE_NAME_MAX];
+	struct stat st;
+	int r;
+
+	if (d->aside_due) {
+		r = state_dir_keep_aside(d, name);
+		if (r < 0)
+			return r;
+	}
+	d->ino = 0;
+	r = save_as(d, d->file, data, len, &st);
+	if (r < 0)
+		return r;
+	d->dev = st.st_dev;
+	d->ino = st.st_ino;
+	unlink(d->changes); /* of the one before */
+	return 0;
+}
+
+int state_dir_save_changes(struct state_dir *d, const char *data, size_t len)
+{
+	struct stat st;
+
+	if (!d->ino || lstat(d->file, &st) < 0 || st.st_dev != d->dev || st.st_ino != d->ino)
+		return -ESTALE;
+	return save_as(d, d->changes, data, len, &st);
 }

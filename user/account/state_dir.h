@@ -8,15 +8,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct checkpoint;
 
 #define STATE_NAME_MAX 64 /* of a checkpoint kept aside, without its directory */
 
 struct state_dir {
-	char *path;                   /* as the user gave it */
-	char *file, *tmp, *lock_path; /* below it */
-	int lock;                     /* -1: not locked */
+	char *path;                             /* as the user gave it */
+	char *file, *changes, *tmp, *lock_path; /* below it */
+	uint64_t dev, ino;                      /* of the checkpoint saved last; ino 0: none */
+	int lock;                               /* -1: not locked */
 	bool aside_due; /* a refused checkpoint is still in place: it goes before the next save */
 };
 
@@ -35,10 +37,19 @@ int state_dir_lock(struct state_dir *d, int *ret_pid, bool *ret_missing);
  * perhaps can). */
 int state_dir_load(const struct state_dir *d, struct checkpoint *ret, char *why, size_t why_size);
 
+/* Applies the changes to the checkpoint that was loaded. -ENOENT: there are none; -ESTALE: they are
+ * of another one; otherwise as above, and *c is as it was. */
+int state_dir_load_changes(const struct state_dir *d, struct checkpoint *c, char *why,
+			   size_t why_size);
+
 /* Renames the checkpoint to ret_name and removes the oldest of those kept so. */
 int state_dir_keep_aside(struct state_dir *d, char ret_name[STATE_NAME_MAX]);
+/* The same with changes that cannot be used. */
+int state_dir_keep_changes_aside(struct state_dir *d, char ret_name[STATE_NAME_MAX]);
 
 /* Only under the lock. A failure leaves the checkpoint as it was, or complete as it is now. */
 int state_dir_save(struct state_dir *d, const char *data, size_t len);
+/* As above, of changes to the checkpoint saved last; -ESTALE: that one is not there any more. */
+int state_dir_save_changes(struct state_dir *d, const char *data, size_t len);
 
 #endif
