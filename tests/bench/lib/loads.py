@@ -22,6 +22,10 @@ class Failed(Exception):
     """Why this run does not count."""
 
 
+class TooSlow(Failed):
+    """The machine had no time for the writer: worth another try."""
+
+
 class Judge:
     """The judge over one pipe, or several one after the other. Give pipes[i] to the program."""
 
@@ -98,7 +102,7 @@ class Writer:
             raise Failed(f"the writer ended with status {self.process.returncode}")
         account = json.loads(said[-1])
         if account["reached"] < REACHED_MIN:
-            raise Failed(f"the writer reached {100 * account['reached']:.0f} % of its rate")
+            raise TooSlow(f"the writer reached {100 * account['reached']:.0f} % of its rate")
         return account
 
 
