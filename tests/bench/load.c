@@ -74,7 +74,7 @@ struct load {
 	struct group groups[2];
 	struct lines made;
 	uint64_t random, lines, bytes, rotations;
-	double accrued, late_max;
+	double accrued, late_max, took_s;
 };
 
 static volatile sig_atomic_t stopping;
@@ -258,6 +258,7 @@ static void load_run(struct load *l)
 		last = now;
 		now = now_ns();
 	}
+	l->took_s = (double)(now - start) / 1e9;
 }
 
 /* Zipf: the pod of rank k weighs 1 / k^s. Vose's way of building the alias table. */
@@ -463,10 +464,10 @@ static void report(const struct load *l)
 	getrusage(RUSAGE_SELF, &u);
 	fprintf(stderr,
 		"{\"lines\": %llu, \"bytes\": %llu, \"rotations\": %llu, \"reached\": %.3f, "
-		"\"late_ms\": %.0f, \"cpu_s\": %.2f}\n",
+		"\"late_ms\": %.0f, \"took_s\": %.2f, \"cpu_s\": %.2f}\n",
 		(unsigned long long)l->lines, (unsigned long long)l->bytes,
 		(unsigned long long)l->rotations, l->accrued > 0 ? written / l->accrued : 1,
-		l->late_max * 1e3,
+		l->late_max * 1e3, l->took_s,
 		(double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
 			(double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6);
 }

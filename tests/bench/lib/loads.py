@@ -22,8 +22,8 @@ class Failed(Exception):
     """Why this run does not count."""
 
 
-class TooSlow(Failed):
-    """The machine had no time for the writer: worth another try."""
+class Void(Failed):
+    """The writer did not write what it should have: no fault of the program, and worth another try."""
 
 
 class Judge:
@@ -102,7 +102,9 @@ class Writer:
             raise Failed(f"the writer ended with status {self.process.returncode}")
         account = json.loads(said[-1])
         if account["reached"] < REACHED_MIN:
-            raise TooSlow(f"the writer reached {100 * account['reached']:.0f} % of its rate")
+            raise Void(f"the writer reached {100 * account['reached']:.0f} % of its rate")
+        if account["took_s"] < 0.9 * seconds:
+            raise Void(f"something ended the writer after {account['took_s']:.0f} s")
         return account
 
 
@@ -233,7 +235,7 @@ def idle(program, files, active, rate, seconds):
             time.sleep(2)
             busy = cpu_over(process, seconds)
             writer.process.terminate()
-            account = writer.wait(10)
+            account = writer.wait(0)
             judge.wait(account["lines"])
             time.sleep(1.5)
             at_rest = cpu_over(process, seconds)
