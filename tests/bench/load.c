@@ -168,20 +168,16 @@ static void rotate(struct load *l, struct pod *p)
 		close(old);
 	}
 	l->rotations++;
+	p->rotated_ns = now_ns();
 }
 
 static void rotate_when_due(struct load *l, struct pod *p)
 {
-	uint64_t now;
-
 	if (!l->o.rotate_bytes || p->size < l->o.rotate_bytes)
 		return;
-	now = now_ns();
-	if (l->o.rotate_every > 0 && p->rotated_ns &&
-	    (double)(now - p->rotated_ns) < l->o.rotate_every * 1e9)
+	if (p->rotated_ns && (double)(now_ns() - p->rotated_ns) < l->o.rotate_every * 1e9)
 		return;
 	rotate(l, p);
-	p->rotated_ns = now;
 }
 
 static size_t line_write(struct load *l, struct pod *p)
