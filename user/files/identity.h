@@ -14,11 +14,12 @@ struct file_id {
  * rewrite. Sums are checkpoint_sum's, of the first bytes and of those before the offset. */
 struct file_identity {
 	int64_t btime_ns; /* 0: not known */
-	uint32_t epoch;   /* whose content the sums are of */
 	uint64_t offset;
-	uint32_t head_len, head_sum, mark_len, mark_sum;
 	uint64_t open[3]; /* as struct file.open */
-	bool inside;      /* the offset is not at the beginning of a line */
+	uint32_t epoch;   /* whose content the sums are of */
+	uint32_t head_sum, mark_sum;
+	uint16_t head_len, mark_len; /* at most CHECKPOINT_HEAD_MAX and MARK_MAX */
+	bool inside;                 /* the offset is not at the beginning of a line */
 };
 
 #endif
