@@ -29,23 +29,24 @@ def cell(runs, key):
 
 
 def table(load, entry):
-    """load: see LOADS in run. entry: {"programs": {name: {"runs": [...], "failed": [...], "missing": why}}}."""
+    """load: see LOADS in run. entry: {"programs": {name: {"rounds": n, "runs": [...], "failed": [...], "missing": why}}}."""
     lines = [f"**{load.name}. {load.title}**", "", load.text, "", "| | " + " | ".join(load.columns) + " |",
              "|---" * (len(load.columns) + 1) + "|"]
-    notes = []
+    notes, rounds = [], {}
     for name, result in entry["programs"].items():
         if result.get("missing"):
             notes.append(f"- {name}: left out, {result['missing']}")
             continue
         runs = result["runs"]
         lines.append(f"| {name} | " + " | ".join(cell(runs, key) for key in load.columns.values()) + " |")
-        if len(runs) < entry["rounds"]:
-            notes.append(f"- {name}: {len(runs)} of {entry['rounds']} runs count")
+        rounds.setdefault(result["rounds"], []).append(name)
+        if len(runs) < result["rounds"]:
+            notes.append(f"- {name}: {len(runs)} of {result['rounds']} runs count")
         notes += [f"- {name}: a run failed: {why}" for why in result["failed"]]
         if any(r.get("ended") is False for r in runs):
             notes.append(f"- {name}: did not end within 15 s of SIGTERM and was killed")
-    several = entry["rounds"] > 1
-    lines += ["", f"{entry['rounds']} run{'s' if several else ''}{', median [range]' if several else ''}."]
+    said = [f"{n} runs" + (f" ({', '.join(names)})" if len(rounds) > 1 else "") for n, names in rounds.items()]
+    lines += ["", "One run." if list(rounds) == [1] or not rounds else f"Median [range] of {' and '.join(said)}."]
     return "\n".join(lines + ([""] + notes if notes else [])) + "\n"
 
 
