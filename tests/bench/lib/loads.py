@@ -231,7 +231,8 @@ def idle(program, files, active, rate, seconds):
             judge.close(0)
             machine.wait_until(lambda: judge.distinct > files or process.poll() is not None, READY_MAX)
             if not judge.distinct:
-                raise Failed(f"delivered no line of {files + active} files within {READY_MAX} s")
+                raise Failed(f"delivered no line of {files + active} files within {READY_MAX} s, with at most "
+                             f"{machine.descriptors_raise()} descriptors")
             time.sleep(2)
             busy = cpu_over(process, seconds)
             writer.process.terminate()
