@@ -115,8 +115,7 @@ void collector_dir_removed(void *ctx, const char *path)
 }
 
 /* A moved directory is added at its new path before or after it is removed at the old one. */
-static void dir_new(struct counted *cd, const char *path, const struct stat *st,
-		    const struct write_id *id)
+static void dir_new(struct counted *cd, const char *path, const struct write_id *id)
 {
 	struct counted_dir *d = dir_of(cd, id);
 
@@ -127,12 +126,13 @@ static void dir_new(struct counted *cd, const char *path, const struct stat *st,
 		return; /* what enrols there is found by the other ways */
 	d->path = path;
 	d->key = (struct id_key){.dev = id->dev, .ino = id->ino};
-	d->inode = (struct file_id){st->st_dev, st->st_ino};
+	d->inode = (struct file_id){makedev(id->dev >> 20, id->dev & 0xfffff), id->ino};
 	if (table_add(&cd->dirs, &d->by_path, d->path, strlen(path)) < 0 ||
 	    table_add(&cd->dirs_by_id, &d->by_id, &d->key, sizeof(d->key)) < 0)
 		dir_forget(cd, d);
 }
 
+/* Its id is what fstat says of it. */
 void collector_dir_added(void *ctx, const char *path, int fd)
 {
 	struct collector *c = ctx;
@@ -140,14 +140,17 @@ void collector_dir_added(void *ctx, const char *path, int fd)
 	struct write_id id;
 	struct stat st;
 
-	if (!c->counted || sys.fstat(fd, &st) < 0)
+	if (!c->counted)
 		return;
 	d = dir_at(c->counted, path);
+	if (d && sys.fstat(fd, &st) < 0)
+		return;
 	if (d && d->inode.dev == st.st_dev && d->inode.ino == st.st_ino)
 		return;
-	collector_dir_removed(c, path);
+	if (d)
+		collector_dir_removed(c, path);
 	if (write_count_add_dir(c->counts, fd, &id) == 0)
-		dir_new(c->counted, path, &st, &id);
+		dir_new(c->counted, path, &id);
 }
 
 void collector_dirs_known(struct collector *c)

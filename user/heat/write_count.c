@@ -210,7 +210,8 @@ static int slot_new(struct write_count *wc, const struct write_place *place, int
 	s->ino = place->key.ino;
 	/* The size known now makes a truncation before the first counted write show as a shrink. */
 	s->size = place->size;
-	note_generation(s, fd);
+	if (place->fs != WRITE_FS_TMPFS) /* which has none */
+		note_generation(s, fd);
 	__atomic_store_n(&s->rung, slot_rung, __ATOMIC_RELEASE);
 	r = write_maps_watch(&wc->maps, &place->key, slot);
 	if (r < 0) {

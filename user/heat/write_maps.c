@@ -152,7 +152,7 @@ static int maps_adopt(struct write_maps *maps, struct write_pins *pins)
 		return r;
 	if (maps->meta->layout != WRITE_COUNT_LAYOUT || maps->meta->slots_n != maps->slots_n)
 		return -EINVAL;
-	maps->adopted = true;
+	maps->adopted = maps->any_unused = true;
 	return 0;
 }
 
@@ -249,8 +249,11 @@ int write_maps_watch(struct write_maps *maps, const struct write_key *key, uint3
 
 int write_maps_find(const struct write_maps *maps, const struct write_key *key, uint32_t *ret_slot)
 {
-	uint32_t slot;
+	uint32_t slot, h = write_key_hash(key);
 
+	/* Raised before a key is there: one that comes meanwhile is found by its insertion. */
+	if (!__atomic_load_n(&maps->filter[h / 2].n[h % 2], __ATOMIC_SEQ_CST))
+		return -ENOENT;
 	if (bpf_map_lookup_elem(maps->fds[WRITE_MAP_WATCH], key, &slot) < 0)
 		return -errno;
 	if (slot >= maps->slots_n)
@@ -301,7 +304,20 @@ void write_maps_unwatch_dir(struct write_maps *maps, const struct write_key *key
 
 static void slot_unused(struct write_maps *maps, uint32_t slot)
 {
+	maps->any_unused = true;
 	bpf_map_update_elem(maps->fds[WRITE_MAP_UNUSED], NULL, &slot, BPF_ANY);
+}
+
+/* Not asked for when it was empty and nothing was put there since; what programs put there (they
+ * took one in vain) waits for the next that is. */
+static bool unused_take(struct write_maps *maps, uint32_t *ret_slot)
+{
+	if (!maps->any_unused &&
+	    __atomic_load_n(&maps->meta->fresh, __ATOMIC_RELAXED) < maps->slots_n)
+		return false;
+	maps->any_unused =
+		bpf_map_lookup_and_delete_elem(maps->fds[WRITE_MAP_UNUSED], NULL, ret_slot) == 0;
+	return maps->any_unused && *ret_slot < maps->slots_n;
 }
 
 bool write_maps_take(struct write_maps *maps, uint32_t *ret_slot)
@@ -309,8 +325,7 @@ bool write_maps_take(struct write_maps *maps, uint32_t *ret_slot)
 	struct write_meta *meta = maps->meta;
 	uint32_t slot;
 
-	if (bpf_map_lookup_and_delete_elem(maps->fds[WRITE_MAP_UNUSED], NULL, &slot) < 0 ||
-	    slot >= maps->slots_n) {
+	if (!unused_take(maps, &slot)) {
 		if (__atomic_load_n(&meta->fresh, __ATOMIC_RELAXED) >= maps->slots_n)
 			return false;
 		slot = __atomic_fetch_add(&meta->fresh, 1, __ATOMIC_RELAXED);

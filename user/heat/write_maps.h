@@ -28,7 +28,8 @@ struct write_maps {
 	struct write_meta *meta;
 	struct write_filter *filter;
 	uint32_t slots_n, slots_mapped;
-	bool adopted; /* they were pinned, and have been counting all along */
+	bool any_unused; /* slots were given back since they were last found to be all in use */
+	bool adopted;    /* they were pinned, and have been counting all along */
 };
 
 extern const char *const write_map_names[WRITE_MAPS];

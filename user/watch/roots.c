@@ -96,6 +96,19 @@ bool roots_cover(const struct roots *rs, const char *path)
 	return false;
 }
 
+void link_first_step(const char *link, const char *final, char *out)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlink(link, target, sizeof(target) - 1);
+
+	snprintf(out, PATH_MAX, "%s", link);
+	if (n <= 0)
+		return;
+	target[n] = '\0';
+	if (target[0] == '/' && strcmp(target, final) != 0)
+		snprintf(out, PATH_MAX, "%s", target);
+}
+
 int roots_init(struct roots *rs, char *const *given, size_t n, char *const *links, size_t n_links)
 {
 	int err = -ENOENT, r = 0;

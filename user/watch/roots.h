@@ -28,6 +28,9 @@ void roots_done(struct roots *rs);
 bool roots_allow(const struct roots *rs, const char *path);
 /* Is path below a root, or a directory that links may lead into, that is there? */
 bool roots_cover(const struct roots *rs, const char *path);
+/* Where a link leads in its first step, if it is not the final path: the name that carries the
+ * pod's. Else link itself. out: PATH_MAX bytes. */
+void link_first_step(const char *link, const char *final, char *out);
 /* Resolves a root that has no path: 0, or -errno when it is not there. */
 int root_find(struct root *r);
 /* Its path still leads to the same directory. */

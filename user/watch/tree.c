@@ -36,6 +36,7 @@
 #define DANGLING_NS   (5 * NS_PER_SEC)
 #define PAUSE_MIN_NS  (20 * NS_PER_MS)
 #define PAUSE_MAX_NS  (5 * NS_PER_SEC)
+#define DIR_BYTES     8192
 
 struct tree {
 	struct watch *watch;
@@ -95,21 +96,6 @@ static void add_linked(struct tree *t, const char *dir, const char *name, struct
 		push(t, todo, dir); /* and finds what it was rotated to before */
 }
 
-/* Where a link leads in its first step, if it is not the final path: the name that carries the
- * pod's. */
-static void first_step(const char *link, const char *final, char *out)
-{
-	char target[PATH_MAX];
-	ssize_t n = readlink(link, target, sizeof(target) - 1);
-
-	snprintf(out, PATH_MAX, "%s", link);
-	if (n <= 0)
-		return;
-	target[n] = '\0';
-	if (target[0] == '/' && strcmp(target, final) != 0)
-		snprintf(out, PATH_MAX, "%s", target);
-}
-
 static void add_link(struct tree *t, struct node *n, const char *link, struct buf *todo)
 {
 	char real[PATH_MAX], alias[PATH_MAX], dir[PATH_MAX], *slash;
@@ -135,7 +121,7 @@ static void add_link(struct tree *t, struct node *n, const char *link, struct bu
 	snprintf(dir, sizeof(dir), "%s", real);
 	slash = strrchr(dir, '/');
 	*slash = '\0';
-	first_step(link, real, alias);
+	link_first_step(link, real, alias);
 	t->hooks.found(t->hooks.ctx, real, alias);
 	add_linked(t, *dir ? dir : "/", slash + 1, todo);
 }
@@ -182,22 +168,27 @@ static void dir_added(struct tree *t, const struct node *n, int dir_fd)
 		t->hooks.dir_added(t->hooks.ctx, n->path, dir_fd);
 }
 
-/* Takes dir_fd. */
+static bool is_self_or_parent(const char *name)
+{
+	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
+
+/* Most directories hold one or two names: opendir asks fstat and fcntl before, and for memory. */
 static void list_dir(struct tree *t, struct node *n, int dir_fd, struct buf *todo)
 {
-	DIR *dir = fdopendir(dir_fd);
-	struct dirent *e;
+	char names[DIR_BYTES] __attribute__((aligned(__alignof__(struct dirent64))));
+	const struct dirent64 *e;
+	ssize_t got;
 
-	if (!dir) {
-		t->short_of_memory = true;
-		close_fd(&dir_fd);
-		return;
-	}
 	n->dangling = false;
-	while ((e = readdir(dir)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			look_at(t, n, e->d_name, e->d_type, NULL, todo);
-	closedir(dir);
+	while ((got = getdents64(dir_fd, names, sizeof(names))) > 0)
+		for (ssize_t at = 0; at < got; at += e->d_reclen) {
+			e = (const void *)(names + at);
+			if (!is_self_or_parent(e->d_name))
+				look_at(t, n, e->d_name, e->d_type, NULL, todo);
+		}
+	if (got < 0 && errno == ENOMEM)
+		t->short_of_memory = true;
 }
 
 static void open_failed(struct tree *t, const char *path, int err)
@@ -246,7 +237,7 @@ static void add_one(struct tree *t, const char *path, struct buf *todo)
 	if (wd != n->wd)
 		node_set_watch(&t->nodes, n, wd < 0 ? -1 : wd);
 	dir_added(t, n, fd);
-	list_dir(t, n, take_fd(fd), todo);
+	list_dir(t, n, fd, todo);
 }
 
 /* Does what is on the list, and what that adds to it; then the list is freed. */
@@ -310,7 +301,7 @@ bool tree_look(struct tree *t, const char *dir, const char *name)
 	struct buf todo = {0};
 	char path[PATH_MAX];
 	struct stat st;
-	int fd = -1;
+	_cleanup_fd_ int fd = -1;
 
 	if (!n || (*name && !node_wants(n, name)))
 		return false;
@@ -479,6 +470,7 @@ void tree_free(struct tree *t)
 	buf_done(&t->failed);
 	free(t->moved_from);
 	t->nodes.removed = NULL; /* they are there, only not followed any more */
+	t->nodes.watch = NULL;   /* and watched until all watches are closed in one go */
 	nodes_done(&t->nodes);
 	roots_done(&t->roots);
 	free(t);

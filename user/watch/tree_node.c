@@ -48,7 +48,8 @@ void node_free(struct nodes *ns, struct node *n)
 	if (ns->removed)
 		ns->removed(ns->ctx, n->path);
 	node_set_watch(ns, n, -1);
-	watch_del(ns->watch, wd);
+	if (ns->watch)
+		watch_del(ns->watch, wd);
 	ns->unwatched--;
 	table_del(&ns->by_path, &n->by_path);
 	list_del(&n->sibling);
