@@ -156,9 +156,9 @@ static void set_place(struct file *f, const struct checkpoint_entry *e)
 	f->hole = !f->offset;
 	n = MIN(f->offset, (uint64_t)MARK_BYTES);
 	if (reader_pread_all(f, bytes, n, 0) == (ssize_t)n)
-		mark_take(&f->head, bytes, n);
+		f->head = mark_of(bytes, n);
 	if (reader_pread_all(f, bytes, n, f->offset - n) == (ssize_t)n)
-		mark_take(&f->mark, bytes, n);
+		f->mark = mark_of(bytes, n);
 }
 
 /* f's counter has gone on since e was saved. */

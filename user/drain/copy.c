@@ -12,7 +12,7 @@
 
 void copy_take_head(struct file *f, const char *data, size_t n)
 {
-	mark_take(&f->head, data, MIN(n, (size_t)MARK_BYTES));
+	f->head = mark_of(data, MIN(n, (size_t)MARK_BYTES));
 }
 
 void copy_note_truncation(struct file *f, uint64_t lost_bytes)

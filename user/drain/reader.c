@@ -125,13 +125,12 @@ static int add_piece(const struct reader *r, struct file *f, struct batch *b,
 		     const struct decoded *d, bool cut, uint64_t start)
 {
 	struct chain *c = f->chain;
-	struct join none = {0}, *j = &none;
+	struct join none = {0}, *j;
 	int rc;
 
 	if (d->partial && !c->n_joins && chain_make_joins(c) < 0)
 		return -ENOMEM;
-	if (c->n_joins)
-		j = &c->joins[d->stream];
+	j = c->n_joins ? &c->joins[d->stream] : &none;
 	if (j->file && j->file != f && b->n_spans + 2 > BATCH_SPANS)
 		return -ENOBUFS;
 	rc = join_add(j, r->budget, d, cut, b);
@@ -179,20 +178,17 @@ static int emit_line(const struct reader *r, struct file *f, struct batch *b, ch
 static struct mark mark_behind(const struct file *f, const char *data, size_t consumed)
 {
 	size_t len = MIN(f->mark.len + consumed, (size_t)MARK_BYTES);
-	struct mark mark;
 
-	mark_take(&mark, data + consumed - len, len);
-	return mark;
+	return mark_of(data + consumed - len, len);
 }
 
 static void read_mark_again(struct file *f)
 {
 	size_t n = MIN(f->offset, (uint64_t)MARK_BYTES);
 	char bytes[MARK_BYTES];
+	ssize_t got = reader_pread(f, bytes, n, f->offset - n);
 
-	f->mark.len = 0;
-	if (reader_pread(f, bytes, n, f->offset - n) == (ssize_t)n)
-		mark_take(&f->mark, bytes, n);
+	f->mark = mark_of(bytes, got == (ssize_t)n ? n : 0);
 }
 
 /* b's last span is f's. */

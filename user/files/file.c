@@ -77,9 +77,9 @@ void file_skip_to_end(struct file *f)
 	f->offset = f->acked = f->size;
 	f->hole = !f->size;
 	if (n && sys.pread(f->fd, bytes, n, 0) == (ssize_t)n)
-		mark_take(&f->head, bytes, n);
+		f->head = mark_of(bytes, n);
 	if (n && sys.pread(f->fd, bytes, n, (off_t)(f->size - n)) == (ssize_t)n) {
-		mark_take(&f->mark, bytes, n);
+		f->mark = mark_of(bytes, n);
 		f->sync_line = bytes[n - 1] != '\n';
 	}
 }

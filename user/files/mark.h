@@ -16,10 +16,9 @@ struct mark {
 	uint32_t len; /* 0: nothing is known */
 };
 
-static inline void mark_take(struct mark *m, const void *bytes, size_t len)
+static inline struct mark mark_of(const void *bytes, size_t len)
 {
-	m->sum = hash_bytes(bytes, len);
-	m->len = (uint32_t)len;
+	return (struct mark){.sum = hash_bytes(bytes, len), .len = (uint32_t)len};
 }
 
 /* bytes: m->len of them. */

@@ -13,7 +13,6 @@
 #include "output/encode.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -76,6 +75,14 @@ static char *put_name(char *out, const struct piece *key, const char *name, size
 	return out;
 }
 
+static char *put_number(char *out, unsigned n)
+{
+	if (n >= 10)
+		out = put_number(out, n / 10);
+	*out++ = (char)('0' + n % 10);
+	return out;
+}
+
 /* TAIL_ROOM bytes. */
 static char *put_tail(char *out, const struct source *s)
 {
@@ -90,7 +97,7 @@ static char *put_tail(char *out, const struct source *s)
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		out = put_name(out, &keys[i], s->path + names[i].at, names[i].len);
 	if (s->restart_count >= 0)
-		out += sprintf(put_piece(out, &restarts), "%d", s->restart_count) + restarts.len;
+		out = put_number(put_piece(out, &restarts), (unsigned)s->restart_count);
 	return put_name(out, &path, s->path, s->path_len);
 }
 

@@ -52,7 +52,7 @@ static void read_live(struct world *w, const char *text)
 
 	copy_take_head(&w->live, text, n);
 	w->live.offset = w->live.mark.len = (uint32_t)n;
-	mark_take(&w->live.mark, text, n);
+	w->live.mark = mark_of(text, n);
 }
 
 static void truncate_live(struct world *w, const char *text)
@@ -98,7 +98,7 @@ static void same_head_but_other_bytes_before_the_cut_is_no_copy(void **state)
 	text[399] = '\0';
 	copy_take_head(&w->live, text, 399);
 	w->live.offset = 399;
-	mark_take(&w->live.mark, "hhhhhhhhhh", 10);
+	w->live.mark = mark_of("hhhhhhhhhh", 10);
 	memset(text + 200, 'z', 199);
 	test_write(w->copy_path, "w", text);
 	w->copy.size = 399;

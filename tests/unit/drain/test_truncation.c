@@ -159,8 +159,8 @@ static void the_cut_is_kept_for_a_copy(void **state)
 	struct file *f = cut_off(w, 8, 14, "");
 
 	w->chain.live = f;
-	mark_take(&f->head, "one\ntwo\n", 8);
-	mark_take(&f->mark, "one\ntwo\n", 8);
+	f->head = mark_of("one\ntwo\n", 8);
+	f->mark = mark_of("one\ntwo\n", 8);
 	assert_int_equal(fake_take(f, NULL), 0);
 	assert_int_equal(w->chain.cut->offset, 8);
 	assert_int_equal(w->chain.cut->lost_bytes, 6);
