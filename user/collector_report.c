@@ -162,7 +162,7 @@ static void state_chain(void *ctx, struct chain *c)
 		waiting++;
 	fprintf(stderr, "  %s: %s, %u generations waiting, %" PRIu64 " B/s\n", c->key,
 		account(&c->tally, unread_bytes(c), c->rotations, line, sizeof(line)), waiting,
-		c->live ? c->live->rate : 0);
+		c->rate);
 }
 
 static unsigned length(const struct list *head)

@@ -45,6 +45,10 @@ struct chain {
 	struct cut *cut;    /* NULL: never */
 	uint64_t rotate_bytes; /* size at which the last generation was rotated, 0: not seen yet */
 	unsigned rotations;
+	unsigned newer_kept; /* generations younger than the last one removed, 0: not seen yet */
+	uint64_t rate;       /* bytes per second, smoothed; this and on: heat/ */
+	uint64_t rate_bytes; /* written since rate_ns */
+	int64_t rate_ns;
 	uint8_t n_joins;
 	bool unsettled; /* the live file was truncated, and one of these may go before it */
 	bool had_live;

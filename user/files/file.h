@@ -55,6 +55,7 @@ struct file {
 	bool released;     /* out of the tables, freed when inflight is 0 */
 	unsigned inflight; /* spans of this file that the sinks hold, and joins begun in it */
 	uint32_t epoch;    /* truncations: a span of an earlier one says nothing of this content */
+	unsigned rotation; /* of its chain, by which it was displaced */
 	int64_t displaced_ns;
 	uint64_t offset; /* the next byte to read */
 	/* Every sink has acknowledged the bytes before it, but for the records that are open there:
@@ -83,8 +84,7 @@ struct file {
 	uint64_t seen_calls;             /* counters at the last look */
 	uint64_t seen_shrinks;           /* at the last truncation that was noticed */
 	int64_t uncounted_bytes;         /* written beside what its counter says */
-	uint64_t rate, rate_mark;        /* bytes per second, smoothed; bytes written at rate_ns */
-	int64_t rate_ns;                 /* when rate was updated */
+	uint64_t rate_mark;              /* of what was written to it, in its chain's rate */
 	int64_t failed_ns;               /* reads fail since, 0: they do not */
 	int64_t mtime_ns, changed_ns;    /* at the last look at its size; last seen growing */
 	int64_t dirty_ns, served_ns;     /* backlog since, 0: none; last drained, or dirty since */

@@ -60,10 +60,12 @@ static void set_displaced(struct file *f)
 		return;
 	f->displaced = true;
 	f->displaced_ns = clock_now_ns();
+	f->rotation = f->chain->rotations;
 }
 
 void files_lose_name(struct files *fs, struct file *f)
 {
+	bool rotated = f->displaced;
 	struct stat st;
 
 	table_del(&fs->by_path, &f->by_path);
@@ -75,6 +77,8 @@ void files_lose_name(struct files *fs, struct file *f)
 		f->size = MAX(f->size, (uint64_t)st.st_size);
 		if (f->chain->live == f)
 			f->chain->rotate_bytes = (uint64_t)st.st_size;
+		if (f->unlinked && rotated)
+			f->chain->newer_kept = f->chain->rotations - f->rotation;
 	}
 	if (f->chain->live == f)
 		f->chain->live = NULL;
@@ -179,6 +183,8 @@ static int add_new(struct files *fs, const char *path, const char *alias, int fd
 	r = file_new(fd, st, path, alias, &f);
 	if (r < 0)
 		return r;
+	if (fs->starting) /* written before our time */
+		f->rate_mark = (uint64_t)st->st_size;
 	if (fs->starting && fs->skip_existing)
 		file_skip_to_end(f);
 	r = enter(fs, f, path, path);

@@ -23,22 +23,28 @@ static void grown(struct file *f, int64_t now_ns)
 		f->dirty_ns = f->served_ns = now_ns;
 }
 
-/* Smoothed over half a second: long enough for a burst's pauses, short against a rotation. */
+/*
+ * Of the container's log, not of the file: a log that is rotated five times a second would have no
+ * rate worth the name in any of its files. Smoothed over half a second: long enough for a burst's
+ * pauses, short against most rotations.
+ */
 static void update_rate(struct file *f, uint64_t written, int64_t now_ns)
 {
-	int64_t dt = now_ns - f->rate_ns;
-	uint64_t now_rate;
+	struct chain *c = f->chain;
+	int64_t dt = now_ns - c->rate_ns;
+	double rate;
 
+	if (written > f->rate_mark)
+		c->rate_bytes += written - f->rate_mark;
+	f->rate_mark = written;
 	if (dt < RATE_STEP_NS)
 		return;
-	if (f->rate_ns && written >= f->rate_mark) {
-		now_rate = (written - f->rate_mark) * 1000 / (uint64_t)(dt / NS_PER_MS);
-		f->rate = (uint64_t)(((double)f->rate * RATE_SMOOTH_NS +
-				      (double)now_rate * (double)dt) /
+	rate = (double)c->rate_bytes * NS_PER_SEC / (double)dt;
+	if (c->rate_ns)
+		c->rate = (uint64_t)(((double)c->rate * RATE_SMOOTH_NS + rate * (double)dt) /
 				     (double)(RATE_SMOOTH_NS + dt));
-	}
-	f->rate_ns = now_ns;
-	f->rate_mark = written;
+	c->rate_ns = now_ns;
+	c->rate_bytes = 0;
 }
 
 /* Without a counter: written, and yet not longer. Truncated and grown to the same size between two
@@ -104,7 +110,7 @@ void heat_claim(const struct file *f, const struct heat_limits *limits, struct c
 	const struct chain *c = f->chain;
 	const struct file *writing = c->live ? c->live : f;
 	uint64_t size = c->rotate_bytes ? c->rotate_bytes : limits->rotate_bytes;
-	unsigned newer = 0, kept = limits->rotate_files > 1 ? limits->rotate_files - 1 : 0;
+	unsigned newer = 0, kept = c->newer_kept ? c->newer_kept : limits->rotate_files - 1;
 
 	/* Generations behind f; the live one still grows to its size before the next rotation. */
 	for (const struct list *l = f->in_chain.next; l && l != &c->queue && newer < kept;
@@ -115,7 +121,7 @@ void heat_claim(const struct file *f, const struct heat_limits *limits, struct c
 		.backlog_bytes = MAX(file_backlog(f), UINT64_C(1)),
 		.left_bytes =
 			(size > writing->size ? size - writing->size : 0) + (kept - newer) * size,
-		.rate = writing->rate,
+		.rate = c->rate,
 		.dirty_ns = f->dirty_ns,
 		.served_ns = f->served_ns,
 		.held = f->unlinked,

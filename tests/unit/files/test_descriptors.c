@@ -86,10 +86,10 @@ static void closing(void *ctx, struct file *f)
 	w->closed_while_open = fcntl(f->fd, F_GETFD) >= 0;
 }
 
-/* The tests say it through rate. */
+/* The tests say it through rate_mark. */
 static int64_t deadline(void *ctx, const struct file *f)
 {
-	return (int64_t)f->rate;
+	return (int64_t)f->rate_mark;
 }
 
 static int setup(void **state)
@@ -160,7 +160,7 @@ static struct file *polled(struct world *w, struct file *f)
 
 static struct file *due(struct world *w, struct file *f, uint64_t deadline_ns)
 {
-	f->rate = deadline_ns;
+	f->rate_mark = (uint64_t)deadline_ns;
 	return polled(w, f);
 }
 

@@ -538,6 +538,27 @@ static void the_size_at_which_it_rotates_is_learned(void **state)
 	assert_null(files_chain(w->files, c->key, strlen(c->key) - 1));
 }
 
+static void how_many_files_it_keeps_is_learned(void **state)
+{
+	struct world *w = *state;
+	struct chain *c = NULL;
+
+	for (int i = 1; i <= 3; i++) {
+		char rotated[16];
+
+		snprintf(rotated, sizeof(rotated), "0.log.2026112%d", i);
+		c = add(w, "0.log", "x\n")->chain;
+		rename(at(w, "0.log"), at(w, rotated));
+		files_gone(w->files, at(w, "0.log"));
+		files_found(w->files, at(w, rotated), NULL);
+	}
+	add(w, "0.log", "x\n");
+	assert_int_equal(c->newer_kept, 0);
+	unlink(at(w, "0.log.20261121"));
+	files_gone(w->files, at(w, "0.log.20261121"));
+	assert_int_equal(c->newer_kept, 3);
+}
+
 static void a_copy_goes_right_before_the_live_file(void **state)
 {
 	struct world *w = *state;
@@ -585,6 +606,7 @@ static const struct CMUnitTest tests[] = {
 	T(an_old_writer_does_not_keep_its_successor_waiting),
 	T(released_files_are_seen_until_the_last_span_is_back),
 	T(the_size_at_which_it_rotates_is_learned),
+	T(how_many_files_it_keeps_is_learned),
 	T(a_copy_goes_right_before_the_live_file),
 };
 RUN_TESTS(tests)
