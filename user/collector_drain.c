@@ -25,7 +25,7 @@
 #include "output/outlet.h"
 
 #define TURN_BYTES    ((size_t)1 << 20)
-#define QUANTUM_BYTES ((size_t)64 << 10)
+#define QUANTUM_BYTES ((size_t)16 << 10)
 #define INFLATING_MAX 4 /* compressed files at once: each has a window in memory */
 #define SLOW_NS       (250 * NS_PER_MS)
 

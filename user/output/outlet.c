@@ -25,8 +25,9 @@
 #include "output/batch.h"
 #include "output/sink.h"
 
-#define FILL_MIN_BYTES ((size_t)16 << 10)
-#define PACE_NS        (50 * NS_PER_MS)
+#define FILL_MIN_BYTES   ((size_t)16 << 10)
+#define FILL_START_BYTES ((size_t)64 << 10)
+#define PACE_NS          (50 * NS_PER_MS)
 
 /* What the slowest sink takes: bytes in ns of work, halved now and then. */
 struct pace {
@@ -88,7 +89,8 @@ static int outlet_init(struct outlet *o, const struct outlet_options *opt)
 	int r;
 
 	o->batches = opt->batches;
-	o->batch_bytes = o->fill_bytes = opt->batch_bytes;
+	o->batch_bytes = opt->batch_bytes;
+	o->fill_bytes = MIN(FILL_START_BYTES, opt->batch_bytes);
 	o->sinks = calloc(opt->n_specs, sizeof(*o->sinks));
 	o->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!o->sinks || o->fd < 0)

@@ -24,7 +24,7 @@ struct outlet;
 struct sink;
 struct span;
 
-#define OUTLET_QUEUE_NS (20 * NS_PER_MS)
+#define OUTLET_QUEUE_NS (10 * NS_PER_MS)
 
 struct outlet_options {
 	char *const *specs; /* sinks, as sink_new takes them */
