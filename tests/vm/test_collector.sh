@@ -23,7 +23,7 @@ if ! vm_need; then
 	echo "1..$n"
 	exit 0
 fi
-paths="$B/hotdrain $B/tests/bench/storm $B/tests/e2e/judge"
+paths="$B/hotdrain $B/tests/bench/load $B/tests/e2e/judge"
 for p in $paths; do
 	[ -x "$p" ] || make -s B="$B" "$p" >&2 || { not_ok "$title" "$p does not build"; exit 1; }
 done
