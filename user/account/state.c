@@ -151,9 +151,10 @@ static int state_load(struct state *s, struct checkpoint *ret_loaded, bool *ret_
 	return load_changes(s, ret_loaded, false);
 }
 
-/* 0 or -errno, counted. *ret_pid: who holds the lock, for -EBUSY. changes: -ESTALE where they have
- * no checkpoint any more; the next save is a whole one, and nothing has failed. */
-static int state_write(struct state *s, const struct buf *text, bool changes, int *ret_pid)
+/* 0 or -errno, counted. *ret_pid: who holds the lock, for -EBUSY. *ret_stale: changes that have no
+ * checkpoint any more; the next save is a whole one, which says whether anything works. */
+static int state_write(struct state *s, const struct buf *text, bool changes, int *ret_pid,
+		       bool *ret_stale)
 {
 	bool missing;
 	int r = state_dir_lock(&s->dir, ret_pid, &missing);
@@ -161,9 +162,12 @@ static int state_write(struct state *s, const struct buf *text, bool changes, in
 	if (r == 0)
 		r = changes ? state_dir_save_changes(&s->dir, text->data, text->len)
 			    : state_dir_save(&s->dir, text->data, text->len);
+	if (r < 0 && !changes)
+		s->dir.ino = 0; /* changes that follow are of this one, not of the one before */
+	*ret_stale = changes && r == -ESTALE;
 	pthread_mutex_lock(&s->lock);
 	s->failed |= r < 0;
-	if (r != -ESTALE) {
+	if (!*ret_stale) {
 		s->stats.saves += r == 0;
 		s->stats.failures += r < 0;
 		s->stats.last_errno = -r;
@@ -171,7 +175,7 @@ static int state_write(struct state *s, const struct buf *text, bool changes, in
 	if (r == 0)
 		s->good_ns = clock_now_ns();
 	pthread_mutex_unlock(&s->lock);
-	return r == -ESTALE ? 0 : r;
+	return r;
 }
 
 /* A disk that fails every other time says so once a minute, not every other second. */
@@ -225,13 +229,14 @@ static void *state_run(void *arg)
 {
 	struct state *s = arg;
 	struct buf text;
-	bool changes;
+	bool changes, stale;
 
 	while (slot_take(s, &text, &changes)) {
-		int pid, r = state_write(s, &text, changes, &pid);
+		int pid, r = state_write(s, &text, changes, &pid, &stale);
 
 		buf_done(&text);
-		log_saved(s, r, pid);
+		if (!stale)
+			log_saved(s, r, pid);
 		slot_done(s);
 	}
 	return NULL;
@@ -335,12 +340,13 @@ int state_open(const struct state_options *options, struct state **ret_state,
 int state_close(struct state *s, struct buf *last)
 {
 	int pid, r = 0;
+	bool stale;
 
 	if (!s)
 		return 0;
 	state_stop(s);
 	if (last)
-		r = state_write(s, last, false, &pid);
+		r = state_write(s, last, false, &pid, &stale);
 	if (r < 0)
 		log_err(r,
 			"state %s: the last save: %s, the next start repeats from the one before",

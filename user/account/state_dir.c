@@ -271,6 +271,8 @@ int state_dir_load_changes(const struct state_dir *d, struct checkpoint *c, char
 	size_t len = 0;
 	int r = load_text(d->changes, &text, &len, why, why_size);
 
+	if (r == -ESTALE) /* NFS; not what the same number says of their content */
+		r = why_not(-EIO, why, why_size);
 	if (r == 0)
 		r = changes_apply(c, text, len, why, why_size);
 	return why_not(r, why, why_size);

@@ -335,6 +335,63 @@ static void not_saved_beside_another_checkpoint(void **state)
 	world_remove(&w);
 }
 
+/* The lock cannot be looked at: the whole one is not saved, the one before is there with its
+ * changes, and those of the one that failed must not take their place. */
+static void not_saved_beside_the_one_before(void **state)
+{
+	struct buf whole = whole_make(9, 88), changes = changes_make(&whole, 88);
+	struct buf first = whole_make(8, 77), kept = changes_make(&first, 77);
+	struct world w;
+
+	world_make(&w);
+	world_opened(&w);
+	state_save(w.s, &first);
+	world_wait(&w);
+	state_save_changes(w.s, &kept);
+	world_wait(&w);
+	world_fail("lstat", -1, EIO);
+	state_save(w.s, &whole);
+	world_wait(&w);
+	world_fail(NULL, 0, 0);
+	assert_int_equal(world_stats(&w).failures, 1);
+	log_begin(&w);
+	state_save_changes(w.s, &changes);
+	world_wait(&w);
+	assert_string_equal(log_end(&w), ""); /* not that it works again */
+	assert_true(state_take_failed(w.s));
+	world_close(&w, NULL);
+	world_opened(&w);
+	assert_int_equal(w.loaded.n, 5);
+	world_close(&w, NULL);
+	world_remove(&w);
+}
+
+/* What a network filesystem says is a failure like any other. */
+static void stale_handle_is_said(void **state)
+{
+	struct buf whole = whole_make(8, 77);
+	struct world w;
+
+	world_make(&w);
+	world_opened(&w);
+	log_begin(&w);
+	world_fail("rename", 1, ESTALE);
+	state_save(w.s, &whole);
+	world_wait(&w);
+	world_fail(NULL, 0, 0);
+	assert_says(log_end(&w), "Stale file handle, retrying");
+	assert_int_equal(world_stats(&w).failures, 1);
+	assert_int_equal(world_stats(&w).last_errno, ESTALE);
+	world_close(&w, NULL);
+	crash_with_changes(&w);
+	world_fail("open", 3, ESTALE); /* behind lock and checkpoint: it is tried again */
+	world_opened(&w);
+	world_fail(NULL, 0, 0);
+	assert_int_equal(w.loaded.n, 5);
+	world_close(&w, NULL);
+	world_remove(&w);
+}
+
 /* Each call of a save of changes fails once: what is there afterwards is whole. */
 static void failing_save_leaves_the_ones_before(void **state)
 {
@@ -377,6 +434,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(corrupt_ones_are_said_and_kept_aside),
 	cmocka_unit_test(alone_they_are_said),
 	cmocka_unit_test(not_saved_beside_another_checkpoint),
+	cmocka_unit_test(not_saved_beside_the_one_before),
+	cmocka_unit_test(stale_handle_is_said),
 	cmocka_unit_test(failing_save_leaves_the_ones_before),
 };
 
