@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SHRINK_MIN (64 * 1024)
+
 void buf_done(struct buf *b)
 {
 	free(b->data);
@@ -43,6 +45,20 @@ int buf_add(struct buf *b, const void *data, size_t n)
 		memcpy(b->data + b->len, data, n);
 	b->len += n;
 	return 0;
+}
+
+void buf_shrink(struct buf *b)
+{
+	size_t cap = b->cap / 2;
+	char *data;
+
+	if (cap < SHRINK_MIN || b->len > cap / 2)
+		return;
+	data = realloc(b->data, cap);
+	if (!data)
+		return;
+	b->data = data;
+	b->cap = cap;
 }
 
 int buf_printf(struct buf *b, const char *fmt, ...)

@@ -18,6 +18,8 @@ struct buf {
 void buf_done(struct buf *b);
 int buf_reserve(struct buf *b, size_t more);
 int buf_add(struct buf *b, const void *data, size_t n);
+/* Gives memory back where most of it is not used any more. */
+void buf_shrink(struct buf *b);
 /* Appends, and keeps data[len] == '\0'. */
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -65,7 +65,8 @@ static void node_drop(struct tree *t, struct node *n)
 }
 
 /* A directory to be watched and listed. A worklist, not a recursion: neither the depth of a tree
- * nor links that lead from one directory to the next can exhaust the stack. */
+ * nor links that lead from one directory to the next can exhaust the stack. The last one is next:
+ * so the list is short by the time that the tree is large. */
 static void push(struct tree *t, struct buf *todo, const char *path)
 {
 	if (buf_add(todo, path, strlen(path) + 1) < 0)
@@ -245,8 +246,12 @@ static void work(struct tree *t, struct buf *todo)
 {
 	char path[PATH_MAX];
 
-	for (size_t at = 0; at < todo->len; at += strlen(path) + 1) {
-		snprintf(path, sizeof(path), "%s", todo->data + at);
+	while (todo->len) {
+		const char *end = memrchr(todo->data, '\0', todo->len - 1);
+
+		todo->len = end ? (size_t)(end + 1 - todo->data) : 0;
+		snprintf(path, sizeof(path), "%s", todo->data + todo->len);
+		buf_shrink(todo);
 		add_one(t, path, todo);
 	}
 	buf_done(todo);
