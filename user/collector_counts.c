@@ -52,9 +52,7 @@ struct id_key {
 struct counted_dir {
 	struct table_node by_path, by_id;
 	struct id_key key;
-	struct file_id inode;
-	const char *path; /* the tree's, until it says that the directory is removed */
-	unsigned listed;  /* in this round of newcomers */
+	unsigned listed; /* in this round of newcomers */
 };
 
 /* A newcomer by id, or a notice by path. */
@@ -80,6 +78,17 @@ struct counted {
 	int64_t expire_ns; /* when next */
 	struct counts_stats stats;
 };
+
+/* The tree's, until it says that the directory is removed. */
+static const char *dir_path(const struct counted_dir *d)
+{
+	return d->by_path.key;
+}
+
+static dev_t dev_of(uint32_t kernel_dev)
+{
+	return makedev(kernel_dev >> 20, kernel_dev & 0xfffff);
+}
 
 static void dir_forget(struct counted *cd, struct counted_dir *d)
 {
@@ -124,10 +133,8 @@ static void dir_new(struct counted *cd, const char *path, const struct write_id 
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return; /* what enrols there is found by the other ways */
-	d->path = path;
 	d->key = (struct id_key){.dev = id->dev, .ino = id->ino};
-	d->inode = (struct file_id){makedev(id->dev >> 20, id->dev & 0xfffff), id->ino};
-	if (table_add(&cd->dirs, &d->by_path, d->path, strlen(path)) < 0 ||
+	if (table_add(&cd->dirs, &d->by_path, path, strlen(path)) < 0 ||
 	    table_add(&cd->dirs_by_id, &d->by_id, &d->key, sizeof(d->key)) < 0)
 		dir_forget(cd, d);
 }
@@ -145,7 +152,7 @@ void collector_dir_added(void *ctx, const char *path, int fd)
 	d = dir_at(c->counted, path);
 	if (d && sys.fstat(fd, &st) < 0)
 		return;
-	if (d && d->inode.dev == st.st_dev && d->inode.ino == st.st_ino)
+	if (d && dev_of(d->key.dev) == st.st_dev && d->key.ino == st.st_ino)
 		return;
 	if (d)
 		collector_dir_removed(c, path);
@@ -230,7 +237,7 @@ static bool path_of(struct collector *c, const struct write_enrolled *e, char *p
 	const struct counted_dir *d = dir_of(c->counted, &e->dir);
 
 	return d && *e->name &&
-	       snprintf(path, PATH_MAX, "%s/%s", strcmp(d->path, "/") == 0 ? "" : d->path,
+	       snprintf(path, PATH_MAX, "%s/%s", strcmp(dir_path(d), "/") == 0 ? "" : dir_path(d),
 			e->name) < PATH_MAX &&
 	       tree_wants(c->tree, path) && !files_ignores(c->files, path);
 }
@@ -254,7 +261,7 @@ static void enrolled(void *ctx, const struct write_enrolled *e)
 		return;
 	if (*e->name)
 		memory_new(&c->counted->newcomers, path, &key);
-	if (buf_add(names, d->path, strlen(d->path) + 1) < 0 ||
+	if (buf_add(names, dir_path(d), strlen(dir_path(d)) + 1) < 0 ||
 	    buf_add(names, e->name, strlen(e->name) + 1) < 0)
 		names->len = before;
 }
@@ -323,7 +330,7 @@ static void expired(void *ctx, const struct write_enrolled *e)
 	struct collector *c = ctx;
 	struct id_key key = key_of(e);
 	struct memory *m = memory_get(&c->counted->newcomers, &key, sizeof(key));
-	struct file_id id = {makedev(e->file.dev >> 20, e->file.dev & 0xfffff), e->file.ino};
+	struct file_id id = {dev_of(e->file.dev), e->file.ino};
 	char path[PATH_MAX];
 	uint64_t bytes;
 
