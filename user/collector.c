@@ -199,7 +199,9 @@ static bool collector_turn(struct collector *c, bool more)
 	collector_look(c, now);
 	more = collector_drain(c, now);
 	waiting = outlet_waiting_since(c->outlet);
-	if (waiting && clock_now_ns() - waiting >= c->cfg->linger_ns)
+	/* What comes next comes a tick later. */
+	if (waiting && ((!more && c->cfg->linger_ns <= c->cfg->tick_ns) ||
+			clock_now_ns() - waiting >= c->cfg->linger_ns))
 		outlet_hand_on(c->outlet);
 	collector_save(c, now);
 	collector_check_ledger(c, now);

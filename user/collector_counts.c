@@ -43,6 +43,8 @@
 #define EXPIRE_NS    (3 * NS_PER_SEC)
 #define REMEMBER_NS  (15 * NS_PER_SEC) /* longer than until a newcomer expires */
 #define REMEMBER_MAX 65536
+#define ARMED_QUIETS \
+	8 /* times hot_quiet: an armed file costs nothing, an inotify watch each write */
 
 struct id_key {
 	uint32_t dev, gen; /* gen 0: a directory */
@@ -406,7 +408,8 @@ int64_t collector_armed_ns(const struct collector *c)
 {
 	const struct file *first = container_of(c->armed.next, struct file, in_hot);
 
-	return list_linked(&c->armed) ? first->changed_ns + c->cfg->hot_quiet_ns : INT64_MAX;
+	return list_linked(&c->armed) ? first->changed_ns + ARMED_QUIETS * c->cfg->hot_quiet_ns
+				      : INT64_MAX;
 }
 
 void collector_wake_armed(struct collector *c, int64_t now_ns)

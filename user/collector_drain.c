@@ -28,6 +28,7 @@
 #define QUANTUM_BYTES ((size_t)16 << 10)
 #define INFLATING_MAX 4 /* compressed files at once: each has a window in memory */
 #define SLOW_NS       (250 * NS_PER_MS)
+#define PROMPT_NS     (NS_PER_MS / 4)
 
 /* Closed, and without a name to open it by. */
 static bool is_lost(const struct file *f)
@@ -65,12 +66,16 @@ static void look_at_hot(struct collector *c, struct file *f, int64_t now_ns)
  */
 static void look_at_all_hot(struct collector *c, int64_t now_ns)
 {
+	/* Nothing waits for company with --linger 0, but a wake-up for every line would be all
+	 * work.
+	 */
+	int64_t tick_ns = c->cfg->linger_ns ? c->cfg->tick_ns : MIN(c->cfg->tick_ns, PROMPT_NS);
 	bool any = list_linked(&c->hot);
 
-	c->lively = any && now_ns - c->busy_ns <= 2 * c->cfg->tick_ns;
+	c->lively = any && now_ns - c->busy_ns <= 2 * tick_ns;
 	if (any) {
 		c->busy_ns = now_ns;
-		c->look_ns = now_ns + c->cfg->tick_ns;
+		c->look_ns = now_ns + tick_ns;
 	}
 	c->held_bytes = 0;
 	list_for_each (l, next, &c->hot)

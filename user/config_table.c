@@ -207,7 +207,8 @@ const struct option config_options[] = {
 	 .help = "directory of a BPF filesystem where the counters stay when hotdrain ends and go on "
 		 "counting, or 'none'; `hotdrain unpin` removes them"},
 	{"linger", 0, false, &duration, FIELD(linger_ns), .initial = "5ms", .min = "0", .max = "1m",
-	 .help = "longest time a line waits in a batch"},
+	 .help = "longest time a line waits in a batch for others; 0: busy files are looked at "
+		 "each 250us instead of each tick"},
 	{"exit_when_idle", 0, false, &duration_or_never, FIELD(exit_when_idle_ns),
 	 .initial = "never", .min = "0", .max = "24h",
 	 .help = "finish when everything is drained and nothing new came for this long"},
@@ -239,8 +240,9 @@ const struct option config_options[] = {
 	{"hot_quiet", 0, false, &duration, FIELD(hot_quiet_ns),
 	 .initial = "250ms", .min = "1ms", .max = "1m",
 	 .help = "a file that was not written for this long is watched again instead of polled"},
-	{"tick", 0, false, &duration, FIELD(tick_ns), .initial = "4ms", .min = "100us", .max = "1s",
-	 .help = "how often the counters of busy files are looked at"},
+	{"tick", 0, false, &duration, FIELD(tick_ns), .initial = "8ms", .min = "100us", .max = "1s",
+	 .help = "how often the counters of busy files are looked at; what is read then goes on "
+		 "at once, unless linger is longer"},
 	{"stop_timeout", 0, false, &duration, FIELD(stop_timeout_ns),
 	 .initial = "5s", .min = "0", .max = "10m",
 	 .help = "how long sinks may take at the end to write what was read"},
