@@ -219,27 +219,14 @@ static void put_leaving(void *ctx, struct file *f)
 		write_count_acked(o->c->counts, f->slot, e.consumed);
 }
 
-static void put_recent(struct collector *c, struct others *o)
-{
-	int64_t now = clock_now_ns();
-
-	list_for_each (l, next, &c->recent) {
-		struct recent *r = container_of(l, struct recent, in_recent);
-
-		if (r->until_ns < now)
-			forget_recent(c, r);
-		else
-			put_other(o, &r->e);
-	}
-}
-
 int collector_put_others(struct collector *c, struct buf *text, uint64_t *n)
 {
 	struct others o = {.c = c, .text = text, .n = n};
 
 	files_each_leaving(c->files, put_leaving, &o);
 	collector_resume_each_open(c, put_other, &o);
-	put_recent(c, &o);
+	list_for_each (l, next, &c->recent)
+		put_other(&o, &container_of(l, struct recent, in_recent)->e);
 	return o.failure;
 }
 
@@ -266,6 +253,8 @@ void collector_save(struct collector *c, int64_t now_ns)
 	}
 	if (collector_save_ns(c) > now_ns)
 		return;
+	while (recent_is_over(c, now_ns))
+		forget_recent(c, container_of(c->recent.next, struct recent, in_recent));
 	r = collector_save_build(c, false, &text, &changes);
 	if (r < 0 && log_allow(&c->save_limit, 60 * NS_PER_SEC))
 		log_warn(r, "state: %s, retrying", strerror(-r));

@@ -172,6 +172,27 @@ def entries_of_files_that_are_gone_go_too(t):
         t.equal(len(c.lines), FILES * 20 + 90, "lines")
 
 
+@suite.case(bpf=BOTH, timeout=30)
+def files_that_come_and_go_are_saved_as_changes(t):
+    """Hundreds a second, beside some that rest: each save is compared with a whole one, and the daemon ends where they differ."""
+    root, texts = t.mkdir("root"), []
+    for n in range(60):
+        texts += tree.write_lines(os.path.join(root, f"rest{n}.log"), f"rest {n}", 2)
+    with runs.start(t, root) as c:
+        c.wait_lines(len(texts))
+        started, n = time.monotonic(), 0
+        while time.monotonic() - started < 8 and c.process.poll() is None:
+            texts += tree.write_lines(os.path.join(root, f"short{n}.log"), f"short {n}", 1)
+            if n >= 100:
+                os.unlink(os.path.join(root, f"short{n - 100}.log"))
+            n += 1
+            time.sleep(0.004)
+        c.wait_lines(len(texts))
+        c.stop()
+        t.note(f"{n} files")
+        t.equal(sorted(c.messages()), sorted(texts), "messages")
+
+
 # The lock
 
 @suite.case(bpf=BOTH)
