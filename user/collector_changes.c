@@ -29,6 +29,7 @@
 
 #include "account/checkpoint.h"
 #include "account/checkpoint_changes.h"
+#include "account/state.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -39,6 +40,7 @@
 #include "files/files.h"
 
 #define WHOLE_NS   (60 * NS_PER_SEC)
+#define PIECE      65536
 #define WORTH_PART 8 /* fewer lines than this part of all are written as changes */
 
 struct lines {
@@ -196,10 +198,24 @@ void collector_all_changed(struct collector *c)
 struct saving {
 	struct collector *c;
 	struct buf text;
-	bool lines; /* note which line each is in */
+	bool lines;   /* note which line each is in */
+	bool pieces;  /* what is in text is put to the state, piece by piece */
+	bool put;     /* some were */
+	uint32_t sum; /* of those put */
 	uint64_t files, accounts;
 	int failure;
 };
+
+static void put_piece(struct saving *s)
+{
+	if (!s->pieces || s->text.len < PIECE)
+		return;
+	s->sum = checkpoint_sum_on(s->sum, s->text.data, s->text.len);
+	if (s->c->check_ledger)
+		buf_add(&s->c->changes->check, s->text.data, s->text.len);
+	state_put(s->c->state, &s->text);
+	s->put = true;
+}
 
 /* added: 1, 0: left out, or -ENOMEM. */
 static uint32_t count(struct saving *s, uint64_t *n, int added)
@@ -207,6 +223,7 @@ static uint32_t count(struct saving *s, uint64_t *n, int added)
 	if (added < 0)
 		s->failure = added;
 	*n += added > 0;
+	put_piece(s);
 	return s->lines && added > 0 ? (uint32_t)*n : 0;
 }
 
@@ -273,24 +290,29 @@ static int put_all(struct saving *s, int64_t time_ns, uint64_t *ret_files, uint6
 	*ret_accounts = s->accounts;
 	put_rest(s, collector_put_other_accounts, &s->accounts);
 	if (!s->failure)
-		s->failure = checkpoint_end(&s->text, s->files, s->accounts);
+		s->failure = checkpoint_end_on(&s->text, s->sum, s->files, s->accounts);
 	return s->failure;
 }
 
 static int build_whole(struct collector *c, struct buf *ret_text)
 {
 	struct changes *ch = c->changes;
-	struct saving s = {.c = c, .lines = true};
+	/* At the end one may be under way still. */
+	struct saving s = {.c = c, .lines = true, .pieces = state_due_ns(c->state) != INT64_MAX};
 	uint64_t files, accounts;
 	int64_t time_ns = real_ns();
-	int r = put_all(&s, time_ns, &files, &accounts);
+	int r;
 
+	ch->check.len = 0;
+	r = put_all(&s, time_ns, &files, &accounts);
 	ch->whole = true;
 	marks_clear(&ch->files);
 	marks_clear(&ch->chains);
 	ch->old_files.n = ch->old_accounts.n = 0;
 	if (r < 0) {
 		buf_done(&s.text);
+		if (s.put)
+			state_save(c->state, NULL);
 		return r;
 	}
 	ch->whole = !lines_add(&ch->old_files, files + 1, s.files) ||
@@ -363,7 +385,6 @@ static void check(struct collector *c, const struct buf *text, bool changes)
 	uint64_t files, accounts;
 
 	if (!changes) {
-		ch->check.len = 0;
 		buf_add(&ch->check, text->data, text->len);
 		return;
 	}

@@ -26,7 +26,8 @@ void collector_chain_leaves(struct collector *c, struct chain *chain);
 void collector_all_changed(struct collector *c);
 
 /* The checkpoint as it would be now: whole, or what has changed since the last whole one, whichever
- * is cheaper. 0 or -ENOMEM. */
+ * is cheaper. Of a whole one that is long only the end: the rest was put to the state before. 0 or
+ * -ENOMEM. */
 int collector_save_build(struct collector *c, bool whole, struct buf *ret_text, bool *ret_changes);
 
 /* For tests: aborts where whole with changes is not what now says. */

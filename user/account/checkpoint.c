@@ -53,7 +53,12 @@ static const struct {
 
 uint32_t checkpoint_sum(const void *data, size_t n)
 {
-	return n ? (uint32_t)crc32_z(0, data, n) : 0;
+	return checkpoint_sum_on(0, data, n);
+}
+
+uint32_t checkpoint_sum_on(uint32_t sum, const void *data, size_t n)
+{
+	return n ? (uint32_t)crc32_z(sum, data, n) : sum;
 }
 
 /* As %XX in a path. */
@@ -319,6 +324,11 @@ int checkpoint_add_account(struct buf *out, const struct checkpoint_account *a)
 
 int checkpoint_end(struct buf *out, uint64_t files, uint64_t accounts)
 {
+	return checkpoint_end_on(out, 0, files, accounts);
+}
+
+int checkpoint_end_on(struct buf *out, uint32_t sum, uint64_t files, uint64_t accounts)
+{
 	char *to;
 	int r;
 
@@ -332,7 +342,7 @@ int checkpoint_end(struct buf *out, uint64_t files, uint64_t accounts)
 	*to++ = ' ';
 	to = put_number(to, accounts);
 	*to++ = ' ';
-	to = put_sum(to, checkpoint_sum(out->data, out->len));
+	to = put_sum(to, checkpoint_sum_on(sum, out->data, out->len));
 	*to++ = '\n';
 	out->len = (size_t)(to - out->data);
 	return 0;

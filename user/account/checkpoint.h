@@ -83,6 +83,7 @@ struct checkpoint {
 
 /* zlib's CRC-32, 0 for no bytes. */
 uint32_t checkpoint_sum(const void *data, size_t n);
+uint32_t checkpoint_sum_on(uint32_t sum, const void *data, size_t n);
 
 /*
  * Writing: begin empties out and keeps its memory, then add per file, then add_account per log,
@@ -94,6 +95,8 @@ int checkpoint_begin(struct buf *out, int64_t time_ns);
 int checkpoint_add(struct buf *out, const struct checkpoint_entry *e);
 int checkpoint_add_account(struct buf *out, const struct checkpoint_account *a);
 int checkpoint_end(struct buf *out, uint64_t files, uint64_t accounts);
+/* Where out is the last piece of a text: sum is that of the pieces before it. */
+int checkpoint_end_on(struct buf *out, uint32_t sum, uint64_t files, uint64_t accounts);
 
 /*
  * All or nothing. -EBADMSG: empty, cut short or corrupt, why says which line, what was expected

@@ -6,6 +6,9 @@
  *   state_save: text -> slot, busy  ------>  lock, write, fsync, rename, fsync
  *   state_fd readable               <------  counts, busy over, failed?
  *
+ * A long text comes in pieces (state_put), so that it is never in memory as a whole: the saver
+ * writes what there is. Where the disk is slow they gather in the slot, and nobody waits.
+ *
  * A queue would only hold states that are older than the next one, so there is none: while a save
  * is under way the caller keeps collecting changes and makes the text when it can be taken. The
  * saver also takes the lock when that was not possible at the start, which may be a disk's wait
@@ -38,7 +41,7 @@
 
 struct state {
 	int64_t interval_ns, began_ns; /* the event loop's */
-	bool begun;
+	bool begun, pieces;            /* pieces: some were put, the last one is to come */
 	int fd;
 	pthread_t thread;
 	bool started;
@@ -47,7 +50,8 @@ struct state {
 	pthread_cond_t wake; /* for the saver: busy, stopping */
 	/* Under the lock: */
 	struct buf text;
-	bool changes; /* text is of changes */
+	bool changes, last; /* text is of changes; is all of it, or its end */
+	int error;          /* why there will be no end */
 	bool busy, stopping, failed;
 	struct state_stats stats;
 	int64_t good_ns; /* when the last good save ended */
@@ -160,8 +164,11 @@ static int state_write(struct state *s, const struct buf *text, bool changes, in
 	int r = state_dir_lock(&s->dir, ret_pid, &missing);
 
 	if (r == 0)
+		r = s->error;
+	if (r == 0)
 		r = changes ? state_dir_save_changes(&s->dir, text->data, text->len)
 			    : state_dir_save(&s->dir, text->data, text->len);
+	state_dir_drop(&s->dir);
 	if (r < 0 && !changes)
 		s->dir.ino = 0; /* changes that follow are of this one, not of the one before */
 	*ret_stale = changes && r == -ESTALE;
@@ -197,17 +204,27 @@ static void log_saved(struct state *s, int r, int pid)
 		log_warn(r, "state %s: saving: %s, retrying", s->dir.path, strerror(-r));
 }
 
+static void piece_write(struct state *s, const struct buf *text)
+{
+	bool missing;
+	int pid;
+
+	state_dir_lock(&s->dir, &pid, &missing); /* else the save itself will say so */
+	state_dir_put(&s->dir, text->data, text->len);
+}
+
 /* False when the saver is to end: nothing is left in the slot. */
-static bool slot_take(struct state *s, struct buf *ret_text, bool *ret_changes)
+static bool slot_take(struct state *s, struct buf *ret_text, bool *ret_changes, bool *ret_last)
 {
 	bool busy;
 
 	pthread_mutex_lock(&s->lock);
-	while (!s->busy && !s->stopping)
+	while (!s->text.len && !s->last && !s->stopping)
 		pthread_cond_wait(&s->wake, &s->lock);
 	busy = s->busy;
 	*ret_text = s->text;
 	*ret_changes = s->changes;
+	*ret_last = s->last;
 	s->text = (struct buf){0};
 	pthread_mutex_unlock(&s->lock);
 	return busy;
@@ -218,7 +235,8 @@ static void slot_done(struct state *s)
 	const uint64_t one = 1;
 
 	pthread_mutex_lock(&s->lock);
-	s->busy = false;
+	s->busy = s->last = false;
+	s->error = 0;
 	pthread_mutex_unlock(&s->lock);
 	/* Full is only what nobody has read for 2^64 saves. */
 	if (write(s->fd, &one, sizeof(one)) < 0)
@@ -229,11 +247,16 @@ static void *state_run(void *arg)
 {
 	struct state *s = arg;
 	struct buf text;
-	bool changes, stale;
+	bool changes, last, stale;
+	int pid, r;
 
-	while (slot_take(s, &text, &changes)) {
-		int pid, r = state_write(s, &text, changes, &pid, &stale);
-
+	while (slot_take(s, &text, &changes, &last)) {
+		if (!last) {
+			piece_write(s, &text);
+			buf_done(&text);
+			continue;
+		}
+		r = state_write(s, &text, changes, &pid, &stale);
 		buf_done(&text);
 		if (!stale)
 			log_saved(s, r, pid);
@@ -339,13 +362,18 @@ int state_open(const struct state_options *options, struct state **ret_state,
 
 int state_close(struct state *s, struct buf *last)
 {
+	bool stale, pieces;
 	int pid, r = 0;
-	bool stale;
 
 	if (!s)
 		return 0;
+	pieces = s->pieces;
+	if (pieces)
+		state_save(s, last);
 	state_stop(s);
-	if (last)
+	if (last && pieces)
+		r = -s->stats.last_errno;
+	else if (last)
 		r = state_write(s, last, false, &pid, &stale);
 	if (r < 0)
 		log_err(r,
@@ -380,28 +408,51 @@ bool state_due(const struct state *s, int64_t now_ns)
 	return due != INT64_MAX && due <= now_ns;
 }
 
-static void hand_over(struct state *s, struct buf *text, bool changes)
+/* Behind what the saver has not taken yet. text NULL: there will be no more. */
+static void slot_add(struct state *s, struct buf *text)
 {
-	s->began_ns = clock_now_ns();
-	s->begun = true;
+	if (!text) {
+		s->error = -ENOMEM;
+	} else if (!s->text.len) {
+		s->text = *text;
+		*text = (struct buf){0};
+	} else {
+		if (buf_add(&s->text, text->data, text->len) < 0)
+			s->error = -ENOMEM;
+		buf_done(text);
+	}
+}
+
+static void hand_over(struct state *s, struct buf *text, bool changes, bool last)
+{
+	if (!s->pieces) {
+		s->began_ns = clock_now_ns();
+		s->begun = true;
+	}
 	pthread_mutex_lock(&s->lock);
-	assert(!s->busy && !s->stopping);
-	s->text = *text;
+	assert(s->busy == s->pieces && !s->stopping);
+	slot_add(s, text);
 	s->changes = changes;
-	*text = (struct buf){0};
+	s->last = last;
 	s->busy = true;
 	pthread_cond_signal(&s->wake);
 	pthread_mutex_unlock(&s->lock);
+	s->pieces = !last;
 }
 
 void state_save(struct state *s, struct buf *text)
 {
-	hand_over(s, text, false);
+	hand_over(s, text, false, true);
+}
+
+void state_put(struct state *s, struct buf *text)
+{
+	hand_over(s, text, false, false);
 }
 
 void state_save_changes(struct state *s, struct buf *text)
 {
-	hand_over(s, text, true);
+	hand_over(s, text, true, true);
 }
 
 bool state_take_failed(struct state *s)

@@ -73,6 +73,11 @@ int64_t state_due_ns(const struct state *s);
  */
 void state_save(struct state *s, struct buf *text);
 /*
+ * Of a text that is long: takes a piece over in the same way, to be written while the next is made.
+ * state_save or state_close ends it with the last piece; NULL: what was put is not saved.
+ */
+void state_put(struct state *s, struct buf *text);
+/*
  * The same with changes to the checkpoint saved last (checkpoint_changes.h). A failure, of which
  * state_take_failed tells, can also be that that one is not there any more: a whole one is to
  * follow.

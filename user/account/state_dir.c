@@ -101,7 +101,7 @@ static ssize_t read_all(int fd, char *data, size_t len)
 
 int state_dir_init(struct state_dir *d, const char *path)
 {
-	*d = (struct state_dir){.lock = -1, .path = strdup(path)};
+	*d = (struct state_dir){.lock = -1, .tmp_fd = -1, .path = strdup(path)};
 	if (!d->path || asprintf(&d->file, "%s/checkpoint", path) < 0)
 		d->file = NULL;
 	if (!d->file || asprintf(&d->changes, "%s/checkpoint.changes", path) < 0)
@@ -116,8 +116,14 @@ int state_dir_init(struct state_dir *d, const char *path)
 	return -ENOMEM;
 }
 
+/* What was begun is in the directory that was locked. */
 static void unlock(struct state_dir *d)
 {
+	if (d->tmp_fd >= 0) {
+		sys.close(d->tmp_fd);
+		d->tmp_fd = -1;
+		d->tmp_error = -EAGAIN;
+	}
 	if (d->lock >= 0)
 		sys.close(d->lock);
 	d->lock = -1;
@@ -131,7 +137,7 @@ void state_dir_done(struct state_dir *d)
 	free(d->changes);
 	free(d->tmp);
 	free(d->lock_path);
-	*d = (struct state_dir){.lock = -1};
+	*d = (struct state_dir){.lock = -1, .tmp_fd = -1};
 }
 
 /* The name still leads to what is locked. */
@@ -371,18 +377,48 @@ static int dir_sync(const struct state_dir *d)
 	return r == -EINVAL || r == -ENOTSUP ? 0 : r;
 }
 
+static int tmp_add(struct state_dir *d, const char *data, size_t len)
+{
+	int fd;
+
+	if (d->tmp_error)
+		return d->tmp_error;
+	if (d->tmp_fd < 0) {
+		unlink(d->tmp);
+		fd = open_again(d->tmp, O_WRONLY | O_CREAT | O_EXCL);
+		if (fd < 0)
+			return fd;
+		d->tmp_fd = fd;
+	}
+	return write_all(d->tmp_fd, data, len);
+}
+
+void state_dir_put(struct state_dir *d, const char *data, size_t len)
+{
+	d->tmp_error = d->lock < 0 ? -EAGAIN : tmp_add(d, data, len);
+}
+
+void state_dir_drop(struct state_dir *d)
+{
+	if (d->tmp_fd >= 0) {
+		sys.close(d->tmp_fd);
+		unlink(d->tmp);
+	}
+	d->tmp_fd = -1;
+	d->tmp_error = 0;
+}
+
 /* Written aside and renamed to path. */
-static int save_as(const struct state_dir *d, const char *path, const char *data, size_t len,
+static int save_as(struct state_dir *d, const char *path, const char *data, size_t len,
 		   struct stat *ret_st)
 {
 	struct stat st = {0};
-	int fd, r, closed;
+	int fd, closed, r = tmp_add(d, data, len);
 
-	unlink(d->tmp);
-	fd = open_again(d->tmp, O_WRONLY | O_CREAT | O_EXCL);
+	d->tmp_error = 0;
+	fd = take_fd(d->tmp_fd);
 	if (fd < 0)
-		return fd;
-	r = write_all(fd, data, len);
+		return r;
 	if (r == 0)
 		r = fsync_again(fd);
 	if (r == 0)

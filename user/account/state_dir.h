@@ -19,6 +19,7 @@ struct state_dir {
 	char *file, *changes, *tmp, *lock_path; /* below it */
 	uint64_t dev, ino;                      /* of the checkpoint saved last; ino 0: none */
 	int lock;                               /* -1: not locked */
+	int tmp_fd, tmp_error; /* of what state_dir_put has begun; -1, 0: nothing */
 	bool aside_due; /* a refused checkpoint is still in place: it goes before the next save */
 };
 
@@ -46,6 +47,11 @@ int state_dir_load_changes(const struct state_dir *d, struct checkpoint *c, char
 int state_dir_keep_aside(struct state_dir *d, char ret_name[STATE_NAME_MAX]);
 /* The same with changes that cannot be used. */
 int state_dir_keep_changes_aside(struct state_dir *d, char ret_name[STATE_NAME_MAX]);
+
+/* The beginning of what is then saved: its first pieces. A failure is that of the save. */
+void state_dir_put(struct state_dir *d, const char *data, size_t len);
+/* It is not to be saved. */
+void state_dir_drop(struct state_dir *d);
 
 /* Only under the lock. A failure leaves the checkpoint as it was, or complete as it is now. */
 int state_dir_save(struct state_dir *d, const char *data, size_t len);

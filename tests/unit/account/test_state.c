@@ -58,6 +58,129 @@ static void is_due_after_the_interval(void **state)
 	world_remove(&w);
 }
 
+/* As the collector does it: the text of save n in pieces of so many bytes, the last one included.
+ */
+static void put_pieces(struct world *w, uint64_t n, size_t bytes)
+{
+	struct buf all = text_make(n);
+
+	for (size_t at = 0; at < all.len; at += bytes) {
+		struct buf piece = {0};
+
+		assert_int_equal(buf_add(&piece, all.data + at, MIN(bytes, all.len - at)), 0);
+		if (at + bytes < all.len)
+			state_put(w->s, &piece);
+		else
+			state_save(w->s, &piece);
+		assert_true(!piece.data && !piece.len);
+		assert_int_equal(state_due_ns(w->s), INT64_MAX);
+	}
+	buf_done(&all);
+}
+
+static void pieces_are_one_save(void **state)
+{
+	const size_t sizes[] = {7, 1000, 65536};
+	struct world w;
+
+	world_make(&w);
+	world_opened(&w);
+	for (uint64_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		put_pieces(&w, 20 + i, sizes[i]);
+		world_wait(&w);
+		assert_false(state_take_failed(w.s));
+		assert_int_equal(world_number(&w), 20 + i);
+		assert_int_equal(world_stats(&w).saves, i + 1);
+	}
+	world_close(&w, NULL);
+	assert_int_equal(world_count(w.state, "checkpoint.tmp"), 0);
+	world_remove(&w);
+}
+
+/* A piece that was put before the save is given up, or fails, does not get into the next one. */
+static void pieces_without_an_end_are_dropped(void **state)
+{
+	struct world w;
+
+	world_make(&w);
+	world_opened(&w);
+	assert_true(world_save(&w, 3));
+	log_begin(&w);
+	for (int how = 0; how < 3; how++) {
+		struct buf piece = text_make(5);
+
+		world_fail(how ? "write" : NULL, 1, how ? ENOSPC : 0);
+		if (how < 2) {
+			state_put(w.s, &piece);
+			state_save(w.s, NULL);
+		} else {
+			buf_done(&piece);
+			put_pieces(&w, 6, 100);
+		}
+		world_wait(&w);
+		world_fail(NULL, 0, 0);
+		assert_true(state_take_failed(w.s));
+		assert_int_equal(world_number(&w), 3);
+		assert_int_equal(world_count(w.state, "checkpoint.tmp"), 0);
+		assert_int_equal(world_stats(&w).failures, how + 1);
+	}
+	assert_true(world_save(&w, 4));
+	assert_says(log_end(&w), "saving works again");
+	world_close(&w, NULL);
+	assert_int_equal(world_number(&w), 4);
+	world_remove(&w);
+}
+
+/* What was begun in a directory that is not there any more is no part of one made anew. */
+static void pieces_do_not_cross_into_another_directory(void **state)
+{
+	struct buf piece = text_make(5);
+	char away[160];
+	struct world w;
+
+	world_make(&w);
+	world_opened(&w);
+	state_put(w.s, &piece);
+	while (!world_count(w.state, "checkpoint.tmp"))
+		usleep(1000);
+	snprintf(away, sizeof(away), "%s.away", w.state);
+	assert_int_equal(rename(w.state, away), 0);
+	log_begin(&w);
+	piece = text_make(6);
+	state_save(w.s, &piece);
+	world_wait(&w);
+	assert_true(state_take_failed(w.s));
+	assert_int_equal(world_number(&w), -1);
+	assert_true(world_save(&w, 7));
+	log_end(&w);
+	world_close(&w, NULL);
+	assert_int_equal(world_number(&w), 7);
+	world_remove(&w);
+}
+
+static void close_ends_what_was_put(void **state)
+{
+	struct buf piece = {0}, all = text_make(40);
+	struct world w;
+
+	world_make(&w);
+	world_opened(&w);
+	assert_int_equal(buf_add(&piece, all.data, 100), 0);
+	state_put(w.s, &piece);
+	memmove(all.data, all.data + 100, all.len -= 100);
+	assert_int_equal(world_close(&w, &all), 0);
+	assert_int_equal(world_number(&w), 40);
+	world_opened(&w);
+	piece = text_make(50);
+	state_put(w.s, &piece);
+	log_begin(&w);
+	world_close(&w, NULL);
+	log_end(&w);
+	assert_int_equal(world_number(&w), 40);
+	buf_done(&all);
+	world_remove(&w);
+}
+
 static void end_waits_for_what_was_handed_over(void **state)
 {
 	struct world w;
@@ -377,6 +500,10 @@ static void lock_is_no_link(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(saves_and_loads_again),
 	cmocka_unit_test(is_due_after_the_interval),
+	cmocka_unit_test(pieces_are_one_save),
+	cmocka_unit_test(pieces_without_an_end_are_dropped),
+	cmocka_unit_test(pieces_do_not_cross_into_another_directory),
+	cmocka_unit_test(close_ends_what_was_put),
 	cmocka_unit_test(end_waits_for_what_was_handed_over),
 	cmocka_unit_test(second_instance_is_refused),
 	cmocka_unit_test(lock_ends_with_its_process),
