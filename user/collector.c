@@ -269,16 +269,18 @@ static int finish(struct collector *c)
 
 int collector_run(struct collector *c)
 {
+	struct timespec wall;
 	bool more = true;
 	int r;
 
 	collector_say_rung(c);
 	c->start_ns = c->active_ns = clock_now_ns();
 	files_start(c->files, c->cfg->start == CONFIG_START_END && !c->restarted);
-	c->scanning = true;
+	clock_gettime(CLOCK_REALTIME, &wall);
+	c->scanning_ns = wall.tv_sec * NS_PER_SEC + wall.tv_nsec;
 	tree_scan(c->tree);
 	collector_dirs_known(c);
-	c->scanning = false;
+	c->scanning_ns = 0;
 	/* Saved at once: after a crash --start end must not begin at another end. */
 	if (c->state && !c->restarted)
 		c->changed_ns = c->start_ns - NS_PER_SEC;

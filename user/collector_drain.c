@@ -149,6 +149,19 @@ bool collector_holds(const struct collector *c, bool partials)
 	return false;
 }
 
+/*
+ * During the first scan no event is taken, so a file that was made since could be the successor of
+ * one not found yet; so could one found by a link, before its directory is listed. The clock that
+ * stamps births is up to 10 ms behind.
+ */
+static bool may_have_elders(const struct collector *c, const struct file *f)
+{
+	int64_t born_ns = f->identity.btime_ns;
+
+	return c->scanning_ns &&
+	       (f->chain->alias || !born_ns || born_ns > c->scanning_ns - 20 * NS_PER_MS);
+}
+
 static void collect_claims(struct collector *c)
 {
 	unsigned inflating = 0;
@@ -157,7 +170,7 @@ static void collect_claims(struct collector *c)
 	list_for_each (l, next, &c->hot) {
 		struct file *f = container_of(l, struct file, in_hot);
 
-		if (!file_dirty(f) || !file_eligible(f) || is_lost(f) ||
+		if (!file_dirty(f) || !file_eligible(f) || is_lost(f) || may_have_elders(c, f) ||
 		    (f->compressed && inflating++ >= INFLATING_MAX) ||
 		    (c->ending && !collector_is_held(f) && !is_held(f->chain)))
 			continue;
@@ -246,4 +259,18 @@ bool collector_drain(struct collector *c, int64_t now_ns)
 		if (!c->claims[i].done)
 			return true;
 	return false;
+}
+
+/* The scan of many files takes a while, and the first of them need not wait for the last. */
+void collector_drain_found(void *ctx)
+{
+	struct collector *c = ctx;
+	int64_t now_ns = clock_now_ns();
+
+	if (now_ns < c->look_ns || c->unsettled || collector_resume_waits(c, now_ns))
+		return;
+	collector_take_acks(c);
+	look_at_all_hot(c, now_ns);
+	collector_drain(c, now_ns);
+	outlet_hand_on(c->outlet);
 }

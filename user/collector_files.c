@@ -224,7 +224,8 @@ struct tree_hooks collector_tree_hooks(struct collector *c)
 				   .dir_removed = collector_dir_removed,
 				   .vanished = vanished,
 				   .gone = gone,
-				   .gone_below = gone_below};
+				   .gone_below = gone_below,
+				   .between = collector_drain_found};
 }
 
 void collector_touched(struct collector *c, struct file *f)

@@ -67,8 +67,8 @@ struct collector {
 	int64_t active_ns;          /* when something was last found, read or written */
 	int64_t start_ns, busy_ns;  /* busy: hot files were last looked at */
 	bool stop, blocked, lively; /* lively: files were hot in two ticks running */
-	bool scanning;              /* for the first time */
-	bool ending;    /* only what cannot be read again after a restart is still read */
+	int64_t scanning_ns; /* on the wall clock: the first scan's beginning, 0: it is over */
+	bool ending;         /* only what cannot be read again after a restart is still read */
 	bool idle;      /* it ends because nothing more comes: torn tails are whole lines then */
 	bool unsettled; /* a file was truncated: its copy may be in an event under way */
 	bool acked;     /* something was delivered since acks were last taken */
@@ -106,9 +106,9 @@ static inline bool file_given_up(const struct file *f, int64_t now_ns)
 	return f->failed_ns && now_ns - f->failed_ns > 10 * INT64_C(1000000000);
 }
 
-/* collector_drain.c: who is read, and how much */
-/* True when there is more to read right now. */
+/* collector_drain.c: who is read, and how much. True: there is more to read right now. */
 bool collector_drain(struct collector *c, int64_t now_ns);
+void collector_drain_found(void *ctx);
 void collector_look(struct collector *c, int64_t now_ns);
 
 /* collector_report.c */

@@ -4,6 +4,7 @@
 
 The output goes to judge.c, which is faster than the collector; Python only holds the quiet writers.
 """
+import json
 import os
 import resource
 import subprocess
@@ -62,6 +63,33 @@ def an_idle_collector_does_not_work(t):
         c.stop()
     if not tool.sanitized():
         t.check(used < IDLE_MAX_MS, f"an idle collector used {used:.1f} ms of CPU in 10 s, the limit is {IDLE_MAX_MS}")
+
+
+@suite.case(bpf=BOTH, timeout=60)
+def logs_rotate_while_many_are_being_found(t):
+    """Lines are read before the first scan is over; those of a rotated file still come before its successor's."""
+    root, manifest, bench = t.mkdir("pods"), t.path("manifest"), os.path.join(tool.BUILD, "tests/bench/")
+    writer = subprocess.Popen([bench + "load", "--dir", root, "--manifest", manifest, "--hold", "--idle", "4000", "--pods", "40",
+                               "--rate", "15", "--seconds", "3", "--rotate-bytes", "30000", "--keep", "1000"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    judge_ = subprocess.Popen([bench + "judge", "--manifest", manifest], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL)
+    try:
+        writer.stdout.readline()
+        writer.stdin.close()
+        time.sleep(0.5)
+        with Collector(t, "-r", root, out=judge_.stdin) as c:
+            judge_.stdin.close()
+            writer.wait(30)
+            time.sleep(2)
+            c.stop()
+        found = json.loads(judge_.stdout.read())
+    finally:
+        for p in (writer, judge_):
+            p.kill()
+            p.wait()
+    t.equal({k: found["all"][k] for k in ("lost", "twice", "late")} | {"torn": found["torn"]},
+            {"lost": 0, "twice": 0, "late": 0, "torn": 0}, f"of {found['all']['written']} lines")
 
 
 def noisy_and_quiet(t, seconds):

@@ -47,6 +47,7 @@ struct tree {
 	uint32_t moved_cookie;
 	bool moved_here;      /* the event being dealt with is the other half */
 	bool looking;         /* on behalf of tree_look */
+	bool scanning;        /* in tree_scan */
 	bool short_of_memory; /* something was left out: a rescan finds it */
 	struct buf failed;    /* directories that could not be opened: tried again after a pause */
 	int64_t retry_ns, pause_ns;
@@ -253,6 +254,8 @@ static void work(struct tree *t, struct buf *todo)
 		snprintf(path, sizeof(path), "%s", todo->data + todo->len);
 		buf_shrink(todo);
 		add_one(t, path, todo);
+		if (t->scanning && t->hooks.between)
+			t->hooks.between(t->hooks.ctx);
 	}
 	buf_done(todo);
 }
@@ -441,9 +444,11 @@ int64_t tree_turn(struct tree *t, int64_t now_ns)
 
 void tree_scan(struct tree *t)
 {
+	t->scanning = true;
 	for (size_t i = 0; i < t->roots.n; i++)
 		if (t->roots.items[i].path)
 			add_dir(t, t->roots.items[i].path);
+	t->scanning = false;
 }
 
 int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *links,

@@ -41,6 +41,8 @@ struct tree_hooks {
 	void (*gone)(void *ctx, const char *path);
 	/* Every name below this directory is gone: it was moved away or its events were lost. */
 	void (*gone_below)(void *ctx, const char *dir);
+	/* Between two directories of tree_scan: not for changing the tree. May be NULL. */
+	void (*between)(void *ctx);
 };
 
 struct tree_stats {
