@@ -45,14 +45,13 @@ struct tree {
 	struct roots roots;
 	char *moved_from; /* the path of the last half of a rename, and its cookie */
 	uint32_t moved_cookie;
-	bool moved_here;      /* the event being dealt with is the other half */
-	bool looking;         /* on behalf of tree_look */
-	bool scanning;        /* in tree_scan */
-	bool short_of_memory; /* something was left out: a rescan finds it */
-	struct buf failed;    /* directories that could not be opened: tried again after a pause */
+	bool moved_here;        /* the event being dealt with is the other half */
+	bool looking, scanning; /* on behalf of tree_look; in tree_scan */
+	bool short_of_memory;   /* something was left out: a rescan finds it */
+	struct buf failed; /* directories that could not be opened: tried again after a pause */
 	int64_t retry_ns, pause_ns;
 	struct log_limit refused_limit, failed_limit;
-	int64_t root_ns, relist_ns, dangling_ns;
+	int64_t root_ns, relist_ns, dangling_ns; /* dangling_ns 0: no link is */
 	struct tree_stats stats;
 };
 
@@ -104,8 +103,9 @@ static void add_link(struct tree *t, struct node *n, const char *link, struct bu
 	struct stat st;
 
 	if (!realpath(link, real) || sys.lstat(real, &st) < 0) {
-		if (errno == ENOENT)
-			n->dangling = true;
+		n->dangling = n->dangling || errno == ENOENT;
+		if (!t->dangling_ns)
+			t->dangling_ns = clock_now_ns() + DANGLING_NS;
 		return;
 	}
 	if (!roots_allow(&t->roots, real)) {
@@ -429,9 +429,9 @@ int64_t tree_turn(struct tree *t, int64_t now_ns)
 			relist(t, want_unwatched);
 		t->relist_ns = now_ns + RELIST_NS;
 	}
-	if (now_ns >= t->dangling_ns) {
+	if (t->dangling_ns && now_ns >= t->dangling_ns) {
+		t->dangling_ns = 0;
 		relist(t, want_dangling);
-		t->dangling_ns = now_ns + DANGLING_NS;
 	}
 	if (t->failed.len && now_ns >= t->retry_ns)
 		retry_failed(t, now_ns);
