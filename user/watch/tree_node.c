@@ -7,9 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sys.h"
 #include "watch/watch.h"
 
 #define NAMES_MAX 4096 /* linked names per directory; beyond it every name there is reported */
+
+struct node_names {
+	size_t n;
+	char *all[];
+};
 
 bool node_path_of(char *out, const struct node *n, const char *name)
 {
@@ -21,7 +27,7 @@ bool node_path_of(char *out, const struct node *n, const char *name)
 struct node *node_new(struct nodes *ns, struct node *parent, const char *path)
 {
 	size_t len = strlen(path);
-	struct node *n = calloc(1, sizeof(*n) + len + 1);
+	struct node *n = calloc(1, MAX(sizeof(*n), offsetof(struct node, path) + len + 1));
 
 	if (!n)
 		return NULL;
@@ -53,8 +59,8 @@ void node_free(struct nodes *ns, struct node *n)
 	ns->unwatched--;
 	table_del(&ns->by_path, &n->by_path);
 	list_del(&n->sibling);
-	for (size_t i = 0; i < n->n_names; i++)
-		free(n->names[i]);
+	for (size_t i = 0; n->names && i < n->names->n; i++)
+		free(n->names->all[i]);
 	free(n->names);
 	free(n);
 }
@@ -107,33 +113,40 @@ void node_set_watch(struct nodes *ns, struct node *n, int wd)
 		ns->unwatched--;
 }
 
+static size_t names_of(const struct node *n)
+{
+	return n->names ? n->names->n : 0;
+}
+
 bool node_wants(const struct node *n, const char *name)
 {
-	if (!n->linked || n->n_names >= NAMES_MAX)
+	if (!n->linked || names_of(n) >= NAMES_MAX)
 		return true;
-	for (size_t i = 0; i < n->n_names; i++)
-		if (strncmp(name, n->names[i], strlen(n->names[i])) == 0)
+	for (size_t i = 0; i < names_of(n); i++)
+		if (strncmp(name, n->names->all[i], strlen(n->names->all[i])) == 0)
 			return true;
 	return false;
 }
 
 int node_add_name(struct node *n, const char *name)
 {
-	char **names;
+	size_t count = names_of(n);
+	struct node_names *names;
 
-	if (!n->linked || n->n_names >= NAMES_MAX)
+	if (!n->linked || count >= NAMES_MAX)
 		return 0;
-	for (size_t i = 0; i < n->n_names; i++)
-		if (strcmp(n->names[i], name) == 0)
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(n->names->all[i], name) == 0)
 			return 0;
-	names = realloc(n->names, (n->n_names + 1) * sizeof(*names));
+	names = realloc(n->names, sizeof(*names) + (count + 1) * sizeof(*names->all));
 	if (!names)
 		return -ENOMEM;
 	n->names = names;
-	n->names[n->n_names] = strdup(name);
-	if (!n->names[n->n_names])
+	names->n = count;
+	names->all[count] = strdup(name);
+	if (!names->all[count])
 		return -ENOMEM;
-	n->n_names++;
+	names->n++;
 	return 1;
 }
 

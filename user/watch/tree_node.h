@@ -23,12 +23,11 @@ struct node {
 	struct table_node by_wd, by_path;
 	struct list sibling, children;
 	struct node *parent;
+	struct node_names *names; /* NULL: none yet */
 	int wd;
 	bool linked;   /* reached by links to files: not recursive, and only names in names */
 	bool dangling; /* holds a link that leads nowhere yet */
-	char **names;
-	size_t n_names;
-	char path[];
+	char path[];   /* there are two of these per log: no byte between */
 };
 
 /* The path of name in n, canonical; PATH_MAX bytes. False when it would be too long. */
