@@ -135,11 +135,27 @@ void collector_changes_free(struct collector *c)
 	free(ch);
 }
 
-static void mark(struct changes *ch, struct marks *ms, struct lines *old, uint32_t *at,
+static bool is_cheaper(const struct collector *c)
+{
+	const struct changes *ch = c->changes;
+
+	if (c->check_ledger)
+		return true;
+	return (ch->files.n + ch->chains.n + ch->rest + c->n_recent + c->n_gone) * WORTH_PART <
+	       ch->lines;
+}
+
+static void mark(struct collector *c, struct marks *ms, struct lines *old, uint32_t *at,
 		 uint32_t *line)
 {
+	struct changes *ch = c->changes;
+
 	if (*at || ch->whole)
 		return;
+	if (!is_cheaper(c)) {
+		ch->whole = true;
+		return;
+	}
 	if (!mark_add(ms, at) || !line_add(old, *line))
 		ch->whole = true;
 	*line = 0;
@@ -148,7 +164,7 @@ static void mark(struct changes *ch, struct marks *ms, struct lines *old, uint32
 void collector_chain_changed(struct collector *c, struct chain *chain)
 {
 	if (c->changes)
-		mark(c->changes, &c->changes->chains, &c->changes->old_accounts, &chain->changed_at,
+		mark(c, &c->changes->chains, &c->changes->old_accounts, &chain->changed_at,
 		     &chain->saved_line);
 }
 
@@ -159,7 +175,7 @@ void collector_file_changed(struct collector *c, struct file *f)
 	if (!ch)
 		return;
 	if (!f->released)
-		mark(ch, &ch->files, &ch->old_files, &f->changed_at, &f->saved_line);
+		mark(c, &ch->files, &ch->old_files, &f->changed_at, &f->saved_line);
 	collector_chain_changed(c, f->chain);
 }
 
@@ -366,16 +382,6 @@ static int build_changes(struct collector *c, struct buf *ret_text)
 	}
 	*ret_text = s.text;
 	return 0;
-}
-
-static bool is_cheaper(const struct collector *c)
-{
-	const struct changes *ch = c->changes;
-
-	if (c->check_ledger)
-		return true;
-	return (ch->files.n + ch->chains.n + ch->rest + c->n_recent + c->n_gone) * WORTH_PART <
-	       ch->lines;
 }
 
 static void check(struct collector *c, const struct buf *text, bool changes)
