@@ -26,15 +26,15 @@ DESCRIPTORS = 20000
 
 # The sum, as the README has it, in bytes.
 FILE = 1100  # and its path: the file, its log, both in tables, and its place in the order while it is unread
-DIRECTORY = 150  # and its path
-SAVED_FILE = 200  # and its path twice: the text of a whole checkpoint, with --state
+DIRECTORY = 135  # and its path
 COUNTED_FILE = 212  # the kernel's counters of it, mapped, and whose they are
-COUNTED_DIRECTORY = 128
+COUNTED_DIRECTORY = 96
 COUNTED_MAX = 16384  # files_max: so many files, and so many directories
 BATCH = (256 + 64 + 168) << 10  # batch_bytes, what a long line takes beyond it, records
 BATCHES = 8
 BASE = 7 << 19  # program, libraries, stacks, a sink's buffer
 BASE_BPF = 3 << 19  # libbpf, the filter in front of the counters
+SAVING = 1 << 20  # with --state: pieces of a checkpoint that the disk has yet to take, what has changed since
 BPF_START = 16 << 20  # for a moment at the start, and given back: the kernel's types
 
 trees = None
@@ -94,7 +94,7 @@ def most_kib(count, bpf, state, path):
     if bpf:
         most += BASE_BPF + min(count, COUNTED_MAX) * COUNTED_FILE + min(2 * count, COUNTED_MAX) * COUNTED_DIRECTORY
     if state:
-        most += count * (SAVED_FILE + 2 * len(path))
+        most += SAVING
     return max(most, BPF_START if bpf else 0) // 1024
 
 
