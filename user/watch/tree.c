@@ -47,6 +47,7 @@ struct tree {
 	uint32_t moved_cookie;
 	bool moved_here;        /* the event being dealt with is the other half */
 	bool looking, scanning; /* on behalf of tree_look; in tree_scan */
+	uint8_t round;          /* of work, against links that go round */
 	bool short_of_memory;   /* something was left out: a rescan finds it */
 	struct buf failed; /* directories that could not be opened: tried again after a pause */
 	int64_t retry_ns, pause_ns;
@@ -77,7 +78,7 @@ static void push_new(struct tree *t, struct buf *todo, const char *path)
 {
 	const struct node *known = node_by_path(&t->nodes, path);
 
-	if (!known || known->wd < 0)
+	if (!known || (known->wd < 0 && known->round != t->round))
 		push(t, todo, path);
 }
 
@@ -233,6 +234,7 @@ static void add_one(struct tree *t, const char *path, struct buf *todo)
 	t->short_of_memory = t->short_of_memory || !n;
 	if (!n)
 		return;
+	n->round = t->round;
 	wd = watch_add_dir(t->watch, fd);
 	if (wd < 0 && wd != -ENOSPC && log_allow(&t->failed_limit, 10 * NS_PER_SEC))
 		log_warn(0, "%s: no watch: %s, looking each second", path, strerror(-wd));
@@ -247,7 +249,7 @@ static void work(struct tree *t, struct buf *todo)
 {
 	char path[PATH_MAX];
 
-	while (todo->len) {
+	for (t->round++; todo->len;) {
 		const char *end = memrchr(todo->data, '\0', todo->len - 1);
 
 		todo->len = end ? (size_t)(end + 1 - todo->data) : 0;
@@ -359,6 +361,7 @@ static void roots_check(struct tree *t)
 
 /* Lists again those directories that want it; collects the paths first, as listing changes the
  * table. */
+/* want NULL: all. */
 static void relist(struct tree *t, bool (*want)(const struct node *n))
 {
 	struct buf todo = {0};
@@ -366,15 +369,10 @@ static void relist(struct tree *t, bool (*want)(const struct node *n))
 	for (struct table_node *i = NULL; (i = table_walk(&t->nodes.by_path, i));) {
 		struct node *n = container_of(i, struct node, by_path);
 
-		if (want(n))
+		if (!want || want(n))
 			push(t, &todo, n->path);
 	}
 	work(t, &todo);
-}
-
-static bool want_all(const struct node *n)
-{
-	return true;
 }
 
 static bool want_unwatched(const struct node *n)
@@ -406,7 +404,7 @@ void tree_rescan(struct tree *t)
 {
 	t->stats.rescans++;
 	roots_check(t);
-	relist(t, want_all);
+	relist(t, NULL);
 }
 
 int64_t tree_next_ns(const struct tree *t)

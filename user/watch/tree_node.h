@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/list.h"
 #include "base/table.h"
@@ -27,6 +28,7 @@ struct node {
 	int wd;
 	bool linked;   /* reached by links to files: not recursive, and only names in names */
 	bool dangling; /* holds a link that leads nowhere yet */
+	uint8_t round; /* of the tree's work, in which it was last listed */
 	char path[];   /* there are two of these per log: no byte between */
 };
 

@@ -338,6 +338,24 @@ static void without_watches_directories_are_listed_again(void **state)
 	assert_int_equal(stats.unwatched, 0);
 }
 
+/* What cannot be watched is listed again and again, but not while it is being listed. */
+static void links_that_go_round_without_watches(void **state)
+{
+	struct world *w = *state;
+	struct tree_stats stats;
+
+	sys.inotify_add_watch = no_watch;
+	run(w, "mkdir -p a/b; ln -s .. a/b/up; ln -s . a/self; touch a/b/0.log");
+	start(w, "");
+	tree_stats(w->tree, &stats);
+	assert_int_equal(stats.unwatched, 3);
+	assert_int_equal(w->n, 1);
+	tree_turn(w->tree, clock_now_ns() + 10 * NS_PER_SEC);
+	tree_stats(w->tree, &stats);
+	assert_int_equal(stats.unwatched, 3);
+	sys.inotify_add_watch = inotify_add_watch;
+}
+
 static ssize_t overflow_once(int fd, void *buf, size_t n)
 {
 	struct inotify_event e = {.wd = -1, .mask = IN_Q_OVERFLOW};
@@ -628,6 +646,7 @@ static const struct CMUnitTest tests[] = {
 	T(links_lead_into_the_pods_beside),
 	T(links_out_of_the_roots_are_refused),
 	T(without_watches_directories_are_listed_again),
+	T(links_that_go_round_without_watches),
 	T(overflow_is_answered_by_a_rescan),
 	T(one_shot_can_be_armed_again_after_its_event),
 	T(directories_gone_before_they_were_seen_are_told),
