@@ -158,7 +158,7 @@ def live(program, args, seconds, touch=400e6, judge_args=()):
             started.append(process)
             judge.close(0)
             follows(judge, process)
-            cpu, begin = machine.cpu_seconds(process.pid), time.monotonic()
+            cpu, begin, held = machine.cpu_seconds(process.pid), time.monotonic(), machine.Held(process.pid)
             writer.begin()
             account = writer.wait(seconds)
             took = time.monotonic() - begin
@@ -166,10 +166,11 @@ def live(program, args, seconds, touch=400e6, judge_args=()):
                 raise Failed(f"ended with status {process.returncode} while it was written")
             cpu_pct = 100 * (machine.cpu_seconds(process.pid) - cpu) / took
             judge.wait(account["lines"])
-            drain_s = max(judge.changed - begin - took, 0)
+            drain_s, held_mb = max(judge.changed - begin - took, 0), held.end() / 1e6
             cpu_s, mib = machine.cpu_seconds(process.pid) - cpu, machine.peak_mib(process.pid)
             ended = machine.end(process)
-            return verdict(judge.result(), account, cpu_pct=cpu_pct, cpu_s=cpu_s, drain_s=drain_s, peak_mib=mib, ended=ended)
+            return verdict(judge.result(), account, cpu_pct=cpu_pct, cpu_s=cpu_s, drain_s=drain_s, peak_mib=mib, held_mb=held_mb,
+                           ended=ended)
 
 
 def backfill(program, root, lines, size, base):
