@@ -50,7 +50,8 @@ void collector_resume_compressed(void *ctx, const char *path)
 		return;
 	if (c->resume && !c->resume->judged)
 		buf_add(&c->resume->compressed, path, len + 1);
-	else if (c->scanning_ns && sys.lstat(path, &st) == 0 && sys.birth(AT_FDCWD, path, &btime) == 0)
+	else if (c->scanning_ns && sys.lstat(path, &st) == 0 &&
+		 sys.birth(AT_FDCWD, path, &btime) == 0)
 		leave_out(c, path, &st, btime);
 }
 

@@ -7,6 +7,7 @@
 check() {
 	cppcheck -q --std=c11 --enable=warning,portability,performance --inconclusive \
 		--inline-suppr --suppress=internalAstError -D_GNU_SOURCE '-DVERSION=""' \
+		'-DLIBBPF_OPTS(t, n, ...)=struct t n = {__VA_ARGS__}' \
 		-Iuser -Ibpf --template='{file}:{line}: {severity}: {message} [{id}]' "$@" 2>&1
 }
 

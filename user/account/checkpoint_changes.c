@@ -168,7 +168,7 @@ int changes_apply(struct checkpoint *cp, const char *text, size_t len, char *why
 	_cleanup_(checkpoint_done) struct checkpoint more = {.version = CHECKPOINT_VERSION};
 	_cleanup_(ranges_done) struct ranges files = {0}, accounts = {0};
 	struct cursor c = {.at = text, .stop = text + len, .why = why, .why_size = why_size};
-	struct checkpoint_id to;
+	struct checkpoint_id to = {0};
 	int r;
 
 	if (!len)

@@ -439,7 +439,7 @@ static int save_as(struct state_dir *d, const char *path, const char *data, size
 int state_dir_save(struct state_dir *d, const char *data, size_t len)
 {
 	char name[STATE_NAME_MAX];
-	struct stat st;
+	struct stat st = {0};
 	int r;
 
 	if (d->aside_due) {

@@ -61,7 +61,7 @@ struct batch {
 	uint32_t n_records, n_spans;
 	struct batch_extra *extra; /* joined texts owned by the batch, freed with its records */
 	size_t extra_bytes;
-	int64_t first_ns; /* when its first record was put in; 0 while empty */
+	int64_t first_ns;            /* when its first record was put in; 0 while empty */
 	int64_t handed_ns, acked_ns; /* given to the sinks; acknowledged by the last of them */
 	atomic_uint holders;
 	struct batch *next; /* in the pool's or a sink's list */

@@ -5,9 +5,9 @@
  *
  * A batch is handed to every sink at once and comes home when the last of them has acknowledged it.
  * When all are out the pool is dry: the caller stops reading, and the files on disk are the buffer.
- * Batches are filled so far that all of them together keep the slowest sink busy for OUTLET_QUEUE_NS:
- * what waits behind them waits no longer than that, and what is read next is decided as late.
- * Belongs to the event loop; only acknowledging happens on the sinks' threads.
+ * Batches are filled so far that all of them together keep the slowest sink busy for
+ * OUTLET_QUEUE_NS: what waits behind them waits no longer than that, and what is read next is
+ * decided as late. Belongs to the event loop; only acknowledging happens on the sinks' threads.
  */
 #ifndef OUTPUT_OUTLET_H
 #define OUTPUT_OUTLET_H
