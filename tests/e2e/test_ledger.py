@@ -491,20 +491,23 @@ def start_end_counts_from_there(t):
 @suite.case(bpf=BOTH)
 def truncations_keep_it_closed(t):
     root, state, c = start(t)
-    log = lines.Log(tree.Pod(root).log())
+    log, again = lines.Log(tree.Pod(root).log()), 0
     with c:
         for n in range(40):
             log.write(50)
             if n % 3:
                 log.truncate()
             elif n % 2:
-                os.truncate(log.path, os.path.getsize(log.path) // 2)
+                half = os.path.getsize(log.path) // 2
+                os.truncate(log.path, half)
+                again += half  # where the kernel does not tell how short the file was, this is read again
             ledger.ask(state)
         log.write(1)
         c.wait_quiet()
         said = ledger.settled(state)
         t.note(f"wrote {log.total_bytes()}: {said.total}")
-        t.check(said.total.written + said.total.uncounted <= log.total_bytes(), f"more than the {log.total_bytes()} written: {said.total}")
+        most = log.total_bytes() + (0 if said.proof == "proven" else again)
+        t.check(said.total.written + said.total.uncounted <= most, f"more than the {most} written or read again: {said.total}")
         if said.proof == "proven":
             t.equal(said.total.written, log.total_bytes(), "written")
         c.stop()
