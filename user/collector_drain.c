@@ -261,13 +261,14 @@ bool collector_drain(struct collector *c, int64_t now_ns)
 	return false;
 }
 
-/* The scan of many files takes a while, and the first of them need not wait for the last. */
+/* The scan of many files takes a while, and the first of them need not wait for the last: but for a
+ * restart, where what a file is can depend on all that is there. */
 void collector_drain_found(void *ctx)
 {
 	struct collector *c = ctx;
 	int64_t now_ns = clock_now_ns();
 
-	if (now_ns < c->look_ns || c->unsettled || collector_resume_waits(c, now_ns))
+	if (now_ns < c->look_ns || c->unsettled || c->restarted)
 		return;
 	collector_take_acks(c);
 	look_at_all_hot(c, now_ns);
