@@ -342,7 +342,7 @@ def a_checkpoint_that_cannot_be_opened_is_no_reason_to_end(t):
 
 def not_saved(c):
     """Says that there is no checkpoint, and the gauge says so too."""
-    if not re.search(r"(?i)state|checkpoint", c.stderr()):
+    if not proc.wait_until(lambda: re.search(r"(?i)state|checkpoint", c.stderr()), 10):
         raise tap.Failure("nothing was said of the state directory")
     text = runs.state(c)
     if not re.search(r"(?im)^.*(checkpoint|state).*(fail|cannot|never|none|no space|read-only|not saved)", text):
