@@ -43,8 +43,7 @@
 #define EXPIRE_NS    (3 * NS_PER_SEC)
 #define REMEMBER_NS  (15 * NS_PER_SEC) /* longer than until a newcomer expires */
 #define REMEMBER_MAX 65536
-#define ARMED_QUIETS \
-	8 /* times hot_quiet: an armed file costs nothing, an inotify watch each write */
+#define ARMED_QUIETS 8 /* times hot_quiet: inotify costs each write, an armed file nothing */
 
 struct id_key {
 	uint32_t dev, gen; /* gen 0: a directory */

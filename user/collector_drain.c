@@ -66,9 +66,7 @@ static void look_at_hot(struct collector *c, struct file *f, int64_t now_ns)
  */
 static void look_at_all_hot(struct collector *c, int64_t now_ns)
 {
-	/* Nothing waits for company with --linger 0, but a wake-up for every line would be all
-	 * work.
-	 */
+	/* With --linger 0 nothing waits, but a wake-up for every line would be too many. */
 	int64_t tick_ns = c->cfg->linger_ns ? c->cfg->tick_ns : MIN(c->cfg->tick_ns, PROMPT_NS);
 	bool any = list_linked(&c->hot);
 

@@ -46,8 +46,8 @@ struct outlet {
 	atomic_bool any, any_lost;
 	atomic_int failed;
 	pthread_mutex_t lock;
-	struct batch *acked; /* this and on: under lock */
-	unsigned n_acked, want;
+	struct batch *acked;    /* this and on: under lock */
+	unsigned n_acked, want; /* want 0: nobody waits */
 };
 
 static void on_ack(void *ctx, struct sink *s, struct batch *b, bool delivered)
@@ -63,7 +63,9 @@ static void on_ack(void *ctx, struct sink *s, struct batch *b, bool delivered)
 	pthread_mutex_lock(&o->lock);
 	b->next = o->acked;
 	o->acked = b;
-	wake = ++o->n_acked == o->want;
+	wake = ++o->n_acked >= o->want && o->want;
+	if (wake)
+		o->want = 0;
 	pthread_mutex_unlock(&o->lock);
 	atomic_store(&o->any, true);
 	if (wake)
@@ -225,7 +227,7 @@ void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span 
 		list = o->acked;
 		o->acked = next;
 	}
-	o->n_acked = 0;
+	o->n_acked = o->want = 0;
 	pthread_mutex_unlock(&o->lock);
 	/* A sink fails once and for all, and the collector stops then: no need to tell batches
 	 * apart. */
