@@ -106,7 +106,7 @@ int files_open(struct files *fs, struct file *f)
 		return -ESTALE;
 	if (!files_make_room(fs))
 		return -EMFILE;
-	fd = sys.open_plain(f->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = sys.open_plain(f->path, O_RDONLY | O_NOATIME | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 && errno != ENOENT && errno != ELOOP)
 		return -errno;
 	if (fd >= 0 && (sys.fstat(fd, &st) < 0 || sys.birth(fd, "", &btime) < 0))

@@ -283,7 +283,7 @@ static int open_log(struct files *fs, const char *path)
 		return -1;
 	}
 	do
-		fd = sys.open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		fd = sys.open_plain(path, O_RDONLY | O_NOATIME | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	while (fd < 0 && errno == EINTR);
 	return fd;
 }
