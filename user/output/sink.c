@@ -276,8 +276,8 @@ void sink_put(struct sink *s, struct batch *b)
 	pthread_mutex_lock(&s->lock);
 	assert(s->count < s->options.queue_max && !s->stopping);
 	s->ring[(s->first + s->count++) % s->options.queue_max] = b;
-	pthread_cond_signal(&s->wake);
 	pthread_mutex_unlock(&s->lock);
+	pthread_cond_signal(&s->wake); /* it need not wait for the lock when it wakes */
 }
 
 bool sink_stop(struct sink *s, int timeout_ms)
