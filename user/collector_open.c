@@ -12,6 +12,7 @@
 
 #include "account/checkpoint.h"
 #include "base/clock.h"
+#include "base/slice.h"
 #include "base/sys.h"
 #include "collector.h"
 #include "collector_changes.h"
@@ -29,7 +30,8 @@
 #include "watch/watch.h"
 
 #define EVENTS_MAX 8192
-#define FDS_KEPT   8 /* descriptors beside those of log files, opened later */
+#define SLICE_NS   (NS_PER_MS / 4) /* more than a turn with few lines takes */
+#define FDS_KEPT   8               /* descriptors beside those of log files, opened later */
 #define FDS_LEAST  4
 
 static int on_flush(void *ctx, struct event *events, size_t n)
@@ -153,7 +155,9 @@ static int open_rooms(struct collector *c)
 		     cfg->link_roots.n, &tree_hooks, &c->tree);
 	if (r < 0)
 		return r;
-	r = outlet_new(&out, &c->outlet);
+	if (!cfg->linger_ns)
+		slice_ask(SLICE_NS);
+	r = outlet_new(&out, &c->outlet); /* its threads run as this one does */
 	if (r < 0)
 		return r;
 	r = collector_open_counts(c);
