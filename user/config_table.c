@@ -240,7 +240,7 @@ const struct option config_options[] = {
 	{"hot_quiet", 0, false, &duration, FIELD(hot_quiet_ns),
 	 .initial = "250ms", .min = "1ms", .max = "1m",
 	 .help = "a file that was not written for this long is watched again instead of polled"},
-	{"tick", 0, false, &duration, FIELD(tick_ns), .initial = "8ms", .min = "100us", .max = "1s",
+	{"tick", 0, false, &duration, FIELD(tick_ns), .initial = "9ms", .min = "100us", .max = "1s",
 	 .help = "how often the counters of busy files are looked at; what is read then goes on "
 		 "at once, unless linger is longer"},
 	{"stop_timeout", 0, false, &duration, FIELD(stop_timeout_ns),

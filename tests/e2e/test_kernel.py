@@ -26,7 +26,7 @@ from lib.collector import Collector  # noqa: E402
 suite = tap.Suite("kernel", timeout=240)
 BOTH = ("auto", "off")
 SECCOMP = {"x86_64": (0xC000003E, 294, 254), "aarch64": (0xC00000B7, 26, 27)}  # architecture, init1, add_watch
-WAKES_PER_S_MAX = 60  # a tick of 8 ms would be 125
+WAKES_PER_S_MAX = 60  # a tick of 9 ms would be 111
 EXPIRED_S = 8
 
 

@@ -116,7 +116,7 @@ static void nothing_said_is_every_default(void **state)
 	assert_int_equal(c.exit_when_idle_ns, -1);
 	assert_int_equal(c.rotate_quiet_ns, 2000000000);
 	assert_int_equal(c.hot_quiet_ns, 250000000);
-	assert_int_equal(c.tick_ns, 8000000);
+	assert_int_equal(c.tick_ns, 9000000);
 	assert_int_equal(c.stop_timeout_ns, 5000000000);
 	assert_int_equal(c.line_max_bytes, 1 << 20);
 	assert_int_equal(c.batch_bytes, 256 << 10);
