@@ -363,6 +363,13 @@ void config_done(struct config *c)
 {
 	free(c->config_path);
 	free(c->bpf_pin);
+	free(c->metrics);
+	free(c->docker);
+	free(c->pods_url);
+	free(c->pods_token);
+	free(c->pods_ca);
+	list_clear(&c->pods_labels);
+	list_clear(&c->pods_annotations);
 	free(c->state);
 	free(c->own_pod_uid);
 	list_clear(&c->roots);

@@ -26,9 +26,13 @@ struct config_list {
 };
 
 struct config {
-	char *config_path; /* NULL: no file was named */
-	char *bpf_pin;     /* directory, or "none" */
-	char *state;       /* directory, or "none"; CONFIG_STATE_DEFAULT may be missing */
+	char *config_path;                 /* NULL: no file was named */
+	char *bpf_pin;                     /* directory, or "none" */
+	char *metrics, *docker, *pods_url; /* or "none" */
+	char *pods_token, *pods_ca;        /* files, or "none" */
+	struct config_list pods_labels, pods_annotations;
+	int64_t series_keep_ns, pods_refresh_ns;
+	char *state; /* directory, or "none"; CONFIG_STATE_DEFAULT may be missing */
 	struct config_list roots, link_roots,
 		sinks; /* never an empty string; roots, sinks: n > 0 */
 	enum encode_format format;
