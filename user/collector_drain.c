@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "collector_counts.h"
 #include "collector_end.h"
+#include "collector_files.h"
 #include "collector_impl.h"
 #include "collector_state.h"
 #include "config.h"

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "collector_end.h"
+#include "collector_files.h"
 #include "collector_impl.h"
 #include "config.h"
 #include "drain/gz.h"

@@ -8,6 +8,7 @@
 #include "collector_changes.h"
 #include "collector_counts.h"
 #include "collector_end.h"
+#include "collector_files.h"
 #include "collector_impl.h"
 #include "collector_state.h"
 #include "config.h"

@@ -85,21 +85,6 @@ struct collector {
 	struct log_limit read_limit, held_limit, save_limit;
 };
 
-/* collector_files.c: what happens to files, from being found to being released */
-struct files_hooks collector_file_hooks(struct collector *c);
-struct tree_hooks collector_tree_hooks(struct collector *c);
-void collector_touched(struct collector *c, struct file *f);
-void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns);
-bool collector_wants_slow(const struct file *f);
-/* False while it is not known whether f is a copy of its live file. */
-bool collector_settle_copy(struct collector *c, struct file *f, int64_t now_ns);
-void collector_sweep(struct collector *c);
-void collector_take_acks(struct collector *c);
-/* len bytes of key name the container's log that lost something. */
-void collector_lose(struct collector *c, const char *key, size_t len, enum lost_reason why,
-		    uint64_t bytes);
-void collector_remember(struct collector *c, const char *key, size_t len, const struct tally *t);
-
 /* Reads have failed for so long that nothing waits for it any more; it is still tried. */
 static inline bool file_given_up(const struct file *f, int64_t now_ns)
 {
@@ -110,11 +95,5 @@ static inline bool file_given_up(const struct file *f, int64_t now_ns)
 bool collector_drain(struct collector *c, int64_t now_ns);
 void collector_drain_found(void *ctx);
 void collector_look(struct collector *c, int64_t now_ns);
-
-/* collector_report.c */
-void collector_say_rung(const struct collector *c);
-void collector_summary(struct collector *c);
-void collector_state(struct collector *c);
-void collector_tally(struct collector *c, struct tally *ret_tally);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "collector_counts.h"
 #include "collector_impl.h"
+#include "collector_report.h"
 #include "config.h"
 #include "files/files.h"
 #include "output/outlet.h"

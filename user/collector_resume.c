@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "collector_end.h"
+#include "collector_files.h"
 #include "collector_impl.h"
 #include "collector_resume_impl.h"
 #include "collector_state.h"
