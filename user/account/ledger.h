@@ -49,7 +49,8 @@ struct ledger_head {
 	uint64_t missed;
 };
 
-enum ledger_format { LEDGER_TABLE, LEDGER_JSON };
+/* LEDGER_STATUS: not the ledger, but what serve/status.h has; never asked of ledger_end. */
+enum ledger_format { LEDGER_TABLE, LEDGER_JSON, LEDGER_STATUS };
 
 struct ledger { /* between ledger_begin and ledger_end */
 	struct ledger_head head;

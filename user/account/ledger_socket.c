@@ -3,7 +3,7 @@
  * One question at a time goes from the thread to the event loop, and one answer back:
  *
  *   thread                                   event loop
- *   accept, read 't' or 'j'
+ *   accept, read 't', 'j' or 's'
  *   IDLE -> ASKED, fd readable  ---------->  ledger_socket_wanted: notes which question
  *   ASKED -> IDLE, text taken   <----------  ledger_socket_answer: ASKED -> ANSWERED
  *   write, close
@@ -116,6 +116,23 @@ static int wait_for(const struct ledger_socket *s, int fd, short events, int oth
 	}
 }
 
+static bool format_of(char byte, enum ledger_format *ret_format)
+{
+	switch (byte) {
+	case 't':
+		*ret_format = LEDGER_TABLE;
+		return true;
+	case 'j':
+		*ret_format = LEDGER_JSON;
+		return true;
+	case 's':
+		*ret_format = LEDGER_STATUS;
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int read_question(const struct ledger_socket *s, int fd, enum ledger_format *ret_format)
 {
 	int64_t until = clock_now_ns() + CLIENT_NS;
@@ -129,10 +146,7 @@ static int read_question(const struct ledger_socket *s, int fd, enum ledger_form
 			return r;
 		n = recv(fd, &byte, 1, MSG_DONTWAIT);
 	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
-	if (n != 1 || (byte != 't' && byte != 'j'))
-		return -EBADMSG;
-	*ret_format = byte == 'j' ? LEDGER_JSON : LEDGER_TABLE;
-	return 0;
+	return n == 1 && format_of(byte, ret_format) ? 0 : -EBADMSG;
 }
 
 static int write_all(const struct ledger_socket *s, int fd, const char *data, size_t len,

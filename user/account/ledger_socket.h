@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `hotdrain ledger` asks the running daemon: a Unix socket in the state directory, and a thread
- * that talks to its clients, one at a time, so that none of them can hold up the event loop.
+ * `hotdrain ledger` and `hotdrain top` ask the running daemon: a Unix socket in the state
+ * directory, and a thread that talks to its clients, one at a time, so that none of them can hold
+ * up the event loop.
  *
- *   client -> 't' (table) or 'j' (JSON)
+ *   client -> 't' (ledger, as a table), 'j' (as JSON) or 's' (status: all of status_json)
  *   daemon -> "0 LENGTH\n" or "1 LENGTH\n" (something was lost), then LENGTH bytes of text
  *
  * Then the daemon closes. A client has five seconds to ask and five to read; one that goes away,

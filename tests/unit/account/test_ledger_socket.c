@@ -166,6 +166,27 @@ static void clients_at_once_are_served_one_after_the_other(void **state)
 	}
 }
 
+static void each_question_is_told_from_the_others(void **state)
+{
+	static const struct {
+		char byte;
+		enum ledger_format format;
+	} questions[] = {{'s', LEDGER_STATUS}, {'t', LEDGER_TABLE}, {'j', LEDGER_JSON}};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(questions); i++) {
+		int fd = client_asking(w->dir, questions[i].byte);
+		char *got;
+
+		assert_true(wanted_within(w->s, SOON_MS));
+		assert_int_equal(ledger_socket_wanted(w->s), questions[i].format);
+		answer(w->s, "{}\n", false);
+		got = client_read(fd);
+		assert_string_equal(got, "0 3\n{}\n");
+		free(got);
+	}
+}
+
 static void large_answer_comes_whole(void **state)
 {
 	struct world *w = *state;
@@ -556,6 +577,7 @@ static const struct CMUnitTest tests[] = {
 	with_world(answer_comes_as_it_was_given),
 	with_world(hundred_questions_are_answered_in_turn),
 	with_world(clients_at_once_are_served_one_after_the_other),
+	with_world(each_question_is_told_from_the_others),
 	with_world(large_answer_comes_whole),
 	with_world(no_memory_for_an_answer_ends_the_connection),
 	with_world(other_question_ends_the_connection),
