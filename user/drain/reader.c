@@ -23,6 +23,7 @@
 #include "drain/copy.h"
 #include "drain/gz.h"
 #include "drain/truncation.h"
+#include "event/labels.h"
 #include "event/source.h"
 #include "files/file.h"
 #include "heat/write_count.h"
@@ -78,7 +79,7 @@ static struct span *span_for(struct batch *b, struct file *f)
 {
 	struct span *s = b->n_spans ? &b->spans[b->n_spans - 1] : NULL;
 
-	if (s && s->file == f && s->epoch == f->epoch)
+	if (s && s->file == f && s->epoch == f->epoch && s->labels == f->chain->labels)
 		return s;
 	if (b->n_spans == BATCH_SPANS)
 		return NULL;
@@ -86,6 +87,7 @@ static struct span *span_for(struct batch *b, struct file *f)
 		b->first_ns = clock_now_ns();
 	s = &b->spans[b->n_spans++];
 	*s = (struct span){.source = source_ref(f->source),
+			   .labels = labels_ref(f->chain->labels),
 			   .file = f,
 			   .epoch = f->epoch,
 			   .first = b->n_records};

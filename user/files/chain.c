@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/sys.h"
+#include "event/labels.h"
 #include "event/source.h"
 #include "files/file.h"
 #include "files/pod_path.h"
@@ -72,6 +73,7 @@ void chain_free(struct table *chains, struct chain *c)
 	if (!c->named)
 		free(c->key);
 	source_unref(c->named);
+	labels_unref(c->labels);
 	free(c->alias);
 	free(c->joins);
 	free(c->cut);

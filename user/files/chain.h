@@ -15,6 +15,7 @@
 #include "files/tally.h"
 
 struct file;
+struct labels;
 struct source;
 struct stat;
 struct table;
@@ -57,6 +58,8 @@ struct chain {
 	uint64_t unread_bytes; /* of all its files, and whether one was cut unnoticed: when the
 				  ledger was last brought up to date */
 	bool unnoticed;
+	struct labels *labels;     /* of its records, NULL: none. Its own, see collector_labels.h */
+	uint32_t labels_split;     /* where in their text the second part begins */
 	enum decode_format format; /* what its content was told to be, AUTO: not yet */
 	/* Its line in the last whole checkpoint, from 1; its place in the list of what has changed
 	 * since, plus 1. 0: none. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "event/labels.h"
 #include "event/source.h"
 
 #define PAGE        4096
@@ -51,8 +52,10 @@ void batch_reset(struct batch *b)
 {
 	size_t keep = (b->fill_bytes + KEEP_BEHIND + PAGE - 1) / PAGE * PAGE;
 
-	for (uint32_t i = 0; i < b->n_spans; i++)
+	for (uint32_t i = 0; i < b->n_spans; i++) {
 		source_unref(b->spans[i].source);
+		labels_unref(b->spans[i].labels);
+	}
 	while (b->extra) {
 		struct batch_extra *next = b->extra->next;
 

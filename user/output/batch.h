@@ -23,6 +23,7 @@
 
 struct source;
 struct file;
+struct labels;
 
 #define BATCH_RECORDS 4096
 #define BATCH_SPANS   1024
@@ -43,7 +44,8 @@ struct record {
 };
 
 struct span {
-	struct source *source; /* one reference held */
+	struct source *source; /* one reference held; likewise of labels, NULL: there are none */
+	struct labels *labels; /* the same for all its records */
 	struct file *file;     /* opaque to the sinks; NULL once the file is gone */
 	uint64_t end_offset; /* every byte before it is in this batch, an earlier one, or accounted,
 				but for the records that are open there; 0: says nothing */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * {"time":"…","stream":"stdout","message":"…","k8s.namespace.name":"…",…,"log.file.path":"…"}
- *  \________ constant but for the time ______/ text \________ tail: the file's names ______/
+ * {"time":"…","stream":"stdout","message":"…","k8s.namespace.name":"…",…,"log.file.path":"…",LABELS}
+ *  \________ constant but for the time ______/ text \__ tail: the file's names, what is known __/
  *
  * Only the text is looked at byte by byte: the decoder lets nothing through as a time that would
  * need an escape, and the tail is made for the first record of a span and copied from there to the
@@ -17,6 +17,7 @@
 
 #include "base/buf.h"
 #include "base/sys.h"
+#include "event/labels.h"
 #include "event/source.h"
 #include "output/batch.h"
 #include "output/escape.h"
@@ -49,10 +50,10 @@ static const struct piece truncated_end = PIECE(",\"truncated\":true}\n");
 
 /* Room for all pieces around the text but time and tail. */
 #define FRAME_ROOM 128
-/* For all pieces of a tail but the names, which are slices of the path. */
+/* For all pieces of a tail but the names, which are slices of the path, and the labels. */
 #define TAIL_ROOM(path_len) (256 + 2 * ESCAPE_ROOM((size_t)(path_len)))
 
-/* Where in out the tail of the source at hand was written last; len 0: not yet. */
+/* Where in out the tail of the span at hand was written last; len 0: not yet. */
 struct tail {
 	size_t at, len;
 };
@@ -83,9 +84,15 @@ static char *put_number(char *out, unsigned n)
 	return out;
 }
 
-/* TAIL_ROOM bytes. */
-static char *put_tail(char *out, const struct source *s)
+static size_t tail_room(const struct span *span)
 {
+	return TAIL_ROOM(span->source->path_len) + (span->labels ? span->labels->len : 0);
+}
+
+/* tail_room bytes. */
+static char *put_tail(char *out, const struct span *span)
+{
+	const struct source *s = span->source;
 	static const struct piece keys[] = {
 		PIECE(",\"k8s.namespace.name\":\""), PIECE(",\"k8s.pod.name\":\""),
 		PIECE(",\"k8s.pod.uid\":\""), PIECE(",\"k8s.container.name\":\"")};
@@ -98,16 +105,17 @@ static char *put_tail(char *out, const struct source *s)
 		out = put_name(out, &keys[i], s->path + names[i].at, names[i].len);
 	if (s->restart_count >= 0)
 		out = put_number(put_piece(out, &restarts), (unsigned)s->restart_count);
-	return put_name(out, &path, s->path, s->path_len);
+	out = put_name(out, &path, s->path, s->path_len);
+	return span->labels ? mempcpy(out, span->labels->json, span->labels->len) : out;
 }
 
-static int record_ndjson(const struct record *r, const struct source *s, struct tail *tail,
+static int record_ndjson(const struct record *r, const struct span *span, struct tail *tail,
 			 bool *ret_invalid, struct buf *out)
 {
 	size_t room = ESCAPE_ROOM((size_t)r->text_len) + r->time_len + FRAME_ROOM;
 	char *p, *names;
 
-	room += tail->len ? tail->len : TAIL_ROOM(s->path_len);
+	room += tail->len ? tail->len : tail_room(span);
 	if (out->cap - out->len < room && buf_reserve(out, room) < 0)
 		return -ENOMEM;
 	p = out->data + out->len;
@@ -121,7 +129,7 @@ static int record_ndjson(const struct record *r, const struct source *s, struct 
 	p = escape_json(p, r->text, r->text_len, ret_invalid);
 	*p++ = '"';
 	names = p;
-	p = tail->len ? mempcpy(p, out->data + tail->at, tail->len) : put_tail(p, s);
+	p = tail->len ? mempcpy(p, out->data + tail->at, tail->len) : put_tail(p, span);
 	*tail = (struct tail){(size_t)(names - out->data), (size_t)(p - names)};
 	p = put_piece(p, r->flags & RECORD_TRUNCATED ? &truncated_end : &record_end);
 	out->len = (size_t)(p - out->data);
@@ -154,9 +162,8 @@ int encode_batch(enum encode_format format, const struct batch *b, struct encode
 
 			if (out->len >= soft_limit)
 				return 1;
-			err = format == ENCODE_RAW
-				      ? record_raw(r, out)
-				      : record_ndjson(r, span->source, &tail, &invalid, out);
+			err = format == ENCODE_RAW ? record_raw(r, out)
+						   : record_ndjson(r, span, &tail, &invalid, out);
 			if (err < 0)
 				return err;
 			cur->record++;

@@ -4,12 +4,12 @@
  *
  * ndjson: one object per record and line, keys in this order: time, stream, message,
  * k8s.namespace.name, k8s.pod.name, k8s.pod.uid, k8s.container.name, k8s.container.restart_count (a
- * number), log.file.path; then "truncated":true when the record was cut. A key that has no value is
- * left out (time and stream of a raw line, the k8s keys of a file outside the pods layout). Bytes
- * that are not UTF-8 (RFC 3629: overlong, surrogates and beyond U+10FFFF included) become one
- * U+FFFD per maximal ill-formed subpart and the record is counted; control characters are escaped
- * (\b \t \n \f \r short, others \u00xx; 0x7f is not a control character to JSON). raw: the text and
- * a newline, byte-exact.
+ * number), log.file.path, the labels as they are; then "truncated":true when the record was cut. A
+ * key that has no value is left out (time and stream of a raw line, the k8s keys of a file outside
+ * the pods layout). Bytes that are not UTF-8 (RFC 3629: overlong, surrogates and beyond U+10FFFF
+ * included) become one U+FFFD per maximal ill-formed subpart and the record is counted; control
+ * characters are escaped (\b \t \n \f \r short, others \u00xx; 0x7f is not a control character to
+ * JSON). raw: the text and a newline, byte-exact.
  */
 #ifndef OUTPUT_ENCODE_H
 #define OUTPUT_ENCODE_H

@@ -14,10 +14,11 @@ KEYS = ("time", "stream", "message", "k8s.namespace.name", "k8s.pod.name", "k8s.
         "k8s.container.restart_count", "log.file.path", "truncated")
 POD_KEYS = KEYS[:9]
 PATH_KEYS = ("time", "stream", "message", "log.file.path")
+LABELS = ("container.", "k8s.")  # begin the names of what is known beside the path
 
 
 class Record(dict):
-    """One NDJSON line. keys_in_order and arrival (time.time()) beside the members."""
+    """One NDJSON line. keys_in_order and arrival (time.time()) beside the members; labels: what stands behind the path."""
 
     def __init__(self, line, arrival):
         try:
@@ -27,7 +28,9 @@ class Record(dict):
             raise tap.Failure(f"not a JSON object: {tap.clip(line)}: {e}") from None
         self.keys_in_order = tuple(k for k, _ in pairs)
         self.arrival = arrival
-        if [k for k in KEYS if k in self] != list(self.keys_in_order):
+        self.labels = {k: self[k] for k in self.keys_in_order if k not in KEYS and k.startswith(LABELS)}
+        known = [k for k in KEYS if k in self and k != "truncated"] + list(self.labels) + ["truncated"] * ("truncated" in self)
+        if known != list(self.keys_in_order):
             raise tap.Failure(f"keys unknown, repeated or out of order: {self.keys_in_order}")
 
     @property

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#include "event/labels.h"
+
 #define LINE(stream, tag, text) "2026-11-21T00:32:02.3Z " stream " " tag " " text "\n"
 #define LEN(line)               (sizeof(line) - 1)
 
@@ -34,6 +36,42 @@ static void read_on(struct world *w, struct file *f)
 		assert_int_not_equal(outcome, READ_FULL);
 	} while (outcome == READ_MORE);
 	check_batch(w);
+}
+
+/* What was read before keeps what was known then; a partial that goes on gets what is known now. */
+static void labels_that_change_begin_a_span(void **state)
+{
+	struct labels *one = labels_new("1", 1), *two = labels_new("2", 1);
+	struct world *w = *state;
+	const struct span *s = w->batch->spans;
+	char out[100] = "";
+
+	assert_true(one && two);
+	say(w, w->file, WHOLE OTHERS);
+	read_on(w, w->file);
+	say(w, w->file, WHOLE);
+	read_on(w, w->file);
+	assert_int_equal(w->batch->n_spans, 1);
+	w->chain.labels = one;
+	say(w, w->file, WHOLE OUT_P);
+	read_on(w, w->file);
+	assert_int_equal(w->batch->n_spans, 2);
+	w->chain.labels = two;
+	say(w, w->file, OUT_F);
+	read_on(w, w->file);
+	say(w, w->file, WHOLE);
+	read_on(w, w->file);
+	assert_int_equal(w->batch->n_spans, 3);
+	assert_true(!s[0].labels && s[0].count == 3);
+	assert_true(s[1].labels == one && s[1].count == 1);
+	assert_true(s[2].labels == two && s[2].count == 2);
+	assert_int_equal(atomic_load(&one->refs), 2);
+	w->chain.labels = NULL;
+	labels_unref(one);
+	labels_unref(two);
+	take_records(w, out, sizeof(out));
+	assert_string_equal(out, "whole|other|whole|whole|one two|whole|");
+	assert_int_equal(settled_at(w->file), w->file->offset);
 }
 
 static void acknowledged_up_to_the_open_partial(void **state)
@@ -475,6 +513,7 @@ static void a_forced_partial_settles_its_file(void **state)
 static const struct CMUnitTest tests[] = {
 	T(what_is_read_behind_a_truncation_is_acknowledged),
 	T(a_forced_partial_settles_its_file),
+	T(labels_that_change_begin_a_span),
 	T(acknowledged_up_to_the_open_partial),
 	T(begun_and_ended_in_one_batch_is_acknowledged_at_once),
 	T(the_first_of_several_open_partials_counts),

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "event/labels.h"
 #include "event/source.h"
 #include "output/batch.h"
 
@@ -66,15 +67,20 @@ static void full_by_each_limit(void **state)
 
 static void reset_drops_references_and_texts(void **state)
 {
+	struct labels *labels = labels_new("l", 1);
 	struct batch_extra *x;
 	struct source *s;
 	struct batch *b;
 
+	assert_non_null(labels);
 	assert_int_equal(source_new("/a", &s), 0);
 	assert_int_equal(batch_new(1000, 1000, &b), 0);
 	for (int round = 0; round < 2; round++) {
 		for (int i = 0; i < 3; i++) {
-			b->spans[b->n_spans++].source = source_ref(s);
+			b->spans[b->n_spans++] = (struct span){
+				.source = source_ref(s),
+				.labels = labels_ref(i ? labels : NULL),
+			};
 			x = malloc(sizeof(*x) + 10);
 			assert_non_null(x);
 			x->next = b->extra;
@@ -85,12 +91,15 @@ static void reset_drops_references_and_texts(void **state)
 		b->used = 7;
 		batch_commit(b);
 		assert_int_equal(atomic_load(&s->refs), 4);
+		assert_int_equal(atomic_load(&labels->refs), 3);
 		if (round == 0)
 			batch_reset(b);
 	}
 	assert_int_equal(b->n_records, 1);
 	batch_free(b);
 	assert_int_equal(atomic_load(&s->refs), 1);
+	assert_int_equal(atomic_load(&labels->refs), 1);
+	labels_unref(labels);
 	source_unref(s);
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/sys.h"
+#include "event/labels.h"
 #include "event/source.h"
 #include "output/batch.h"
 #include "output/encode.h"
@@ -141,6 +142,56 @@ static void ndjson_leaves_out_what_is_unknown(void **state)
 	      "{\"message\":\"x\",\"k8s.container.name\":\"c\","
 	      "\"k8s.container.restart_count\":0,\"log.file.path\":\"/c\"}\n",
 	      0);
+}
+
+/* Behind the path and before "truncated", in every record of the span and in no other. */
+static void labels_follow_the_path(void **state)
+{
+	static const char json[] =
+		",\"container.id\":\"c0ffee\",\"k8s.pod.label.app\":\"\xc3\xa9\"";
+	struct batch *b = new_batch();
+
+	add_span(b, path_source("/a"));
+	add_record(b, NULL, STREAM_NONE, "x", 1, 0);
+	add_span(b, path_source("/a"));
+	b->spans[1].labels = labels_new(json, sizeof(json) - 1);
+	assert_non_null(b->spans[1].labels);
+	add_record(b, NULL, STREAM_NONE, "y", 1, RECORD_TRUNCATED);
+	add_record(b, NULL, STREAM_NONE, "z", 1, 0);
+	add_span(b, path_source("/a"));
+	add_record(b, NULL, STREAM_NONE, "x", 1, 0);
+	CHECK(ENCODE_NDJSON, b,
+	      "{\"message\":\"x\",\"log.file.path\":\"/a\"}\n"
+	      "{\"message\":\"y\",\"log.file.path\":\"/a\",\"container.id\":\"c0ffee\","
+	      "\"k8s.pod.label.app\":\"\xc3\xa9\",\"truncated\":true}\n"
+	      "{\"message\":\"z\",\"log.file.path\":\"/a\",\"container.id\":\"c0ffee\","
+	      "\"k8s.pod.label.app\":\"\xc3\xa9\"}\n"
+	      "{\"message\":\"x\",\"log.file.path\":\"/a\"}\n",
+	      0);
+}
+
+/* The room that is reserved counts them, and raw text has none. */
+static void large_labels_fit(void **state)
+{
+	const size_t n = 100000;
+	_cleanup_free_ char *json = malloc(n);
+	_cleanup_(buf_done) struct buf out = {0};
+	struct encode_cursor cur = {0}, again = {0};
+	struct batch *b = new_batch();
+
+	assert_non_null(json);
+	memset(json, 'j', n);
+	add_span(b, path_source("/a"));
+	b->spans[0].labels = labels_new(json, n);
+	assert_non_null(b->spans[0].labels);
+	for (int i = 0; i < 50; i++)
+		add_record(b, NULL, STREAM_NONE, "x", 1, 0);
+	assert_int_equal(encode_batch(ENCODE_NDJSON, b, &cur, SIZE_MAX, &out), 0);
+	assert_true(out.len > 50 * n && out.len <= out.cap);
+	out.len = 0;
+	assert_int_equal(encode_batch(ENCODE_RAW, b, &again, SIZE_MAX, &out), 0);
+	assert_int_equal(out.len, 50 * 2);
+	batch_free(b);
 }
 
 static void path_is_escaped(void **state)
@@ -392,6 +443,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ndjson_keys_in_order),
 		cmocka_unit_test(ndjson_leaves_out_what_is_unknown),
+		cmocka_unit_test(labels_follow_the_path),
+		cmocka_unit_test(large_labels_fit),
 		cmocka_unit_test(path_is_escaped),
 		cmocka_unit_test(invalid_records_are_counted_once_each),
 		cmocka_unit_test(raw_is_byte_exact),
