@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# lane: engine
 # The real Dockerfile, built on a bare Debian and run beside a container that writes, as
 # compose.yaml does it. The base is made with debootstrap from this machine's Debian mirror,
 # since a registry need not be within reach, and kept in $B/image; all else is private to this run.

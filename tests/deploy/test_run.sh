@@ -48,6 +48,19 @@ expect slow_suite_is_ended 1 "1 passed, 1 failed, 0 skipped" 'echo ok 1 - a; sle
 expect nothing_passed_is_not_well 1 "0 passed, 0 failed, 1 skipped" 'echo "ok 1 - a # SKIP no"'
 expect what_a_suite_leaves_behind_is_ended 0 "1 passed, 0 failed, 0 skipped" \
 	"sleep 61 & echo \$! >$work/left; echo ok 1 - a"
+export TEST_LANES=2
+# shellcheck disable=SC2016
+meet='touch "$0.here"; i=0
+while [ "$(ls "${0%/*}" | grep -c here)" -lt 2 ] && [ $i -lt 10 ]; do i=$((i + 1)); sleep 0.1; done
+[ $i -lt 10 ] && echo "ok - met" || echo "ok - alone"; rm -f "$0.here"'
+expect two_run_at_a_time 0 "2 passed, 0 failed, 0 skipped" "$meet" "$meet"
+n=$((n + 1))
+[ "$(cat "$work"/test-logs/[12].sh.log | grep -c met)" = 2 ] && echo "ok $n - they_meet" || { bad=1 && echo "not ok $n - they_meet"; }
+expect those_of_one_lane_do_not 0 "2 passed, 0 failed, 0 skipped" "# lane: here
+$meet" "# lane: here
+$meet"
+n=$((n + 1))
+[ "$(cat "$work"/test-logs/[12].sh.log | grep -c alone)" = 2 ] && echo "ok $n - they_do_not_meet" || { bad=1 && echo "not ok $n - they_do_not_meet"; }
 n=$((n + 1))
 if kill -0 "$(cat "$work/left")" 2>/dev/null &&
 	[ "$(cut -d' ' -f3 "/proc/$(cat "$work/left")/stat" 2>/dev/null)" != Z ]; then

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 """The benchmarks' generator and judge: figures are only as good as these two."""
 import json
 import os

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 """What the programs in the kernel tell by themselves: files that are new, that have more to read, that nobody saw.
 
 inotify is taken away from one process by a system-call filter, which leaves BPF as it is (in a user namespace with

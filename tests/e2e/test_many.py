@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 """A thousand files: a noisy neighbour, a large backlog, a reader that stalls, and nothing at all.
 
 The output goes to judge.c, which is faster than the collector; Python only holds the quiet writers.

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 """Memory is a sum: at 10,000 and at 50,000 files the process' peak stays below what the README adds up.
 
 One pod directory, one container directory and one log per pod. 50,000 are more than the descriptors it is given, so

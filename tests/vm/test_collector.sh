@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 # The whole collector under a rotation storm on Debian's 6.1 and 6.12 kernels, on the rungs that the
 # machine this runs on may refuse, on tmpfs, ext4, xfs, btrfs and overlays.
 . "$(dirname "$0")/vm.sh"

@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 # Limits that belong to a whole machine (inotify watches and queue), with the rungs that the machine
 # this runs on may refuse, and inodes that ext4 hands on, on Debian's 6.1 and 6.12 kernels.
 . "$(dirname "$0")/vm.sh"

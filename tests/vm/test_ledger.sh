@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 # The ledger to the byte on rung fs of Debian's 6.1 and 6.12 kernels: writers racing with truncations, a blocked sink,
 # files rotated away while hotdrain was stopped, mapped memory; with full preemption and under lockdown as well.
 . "$(dirname "$0")/vm.sh"

@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 # vmlinux.h serves both architectures; vmlinux/check finds every field of it in the kernels' BTF,
 # and a wrong one is found out.
 . "$(dirname "$0")/vm.sh"

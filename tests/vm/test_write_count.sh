@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 # Calls, bytes, sizes and truncations on real kernels: the unit tests of heat/write_count on Debian's
 # 6.1 and 6.12, on tmpfs, ext4, xfs, btrfs and overlays, where each rung named must attach.
 . "$(dirname "$0")/vm.sh"
