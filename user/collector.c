@@ -23,6 +23,7 @@
 #include "collector_end.h"
 #include "collector_files.h"
 #include "collector_impl.h"
+#include "collector_reload.h"
 #include "collector_report.h"
 #include "collector_state.h"
 #include "config.h"
@@ -47,6 +48,8 @@ static void take_signals(struct collector *c)
 	while (read(c->signal_fd, &si, sizeof(si)) == sizeof(si)) {
 		if (si.ssi_signo == SIGUSR1)
 			collector_state(c);
+		else if (si.ssi_signo == SIGHUP)
+			collector_ask_reload(c);
 		else
 			c->stop = true;
 	}
@@ -64,6 +67,8 @@ static int64_t next_deadline(const struct collector *c, bool more)
 	save = collector_save_ns(c);
 	at = MIN(at, save);
 	save = files_postponed_ns(c->files);
+	at = MIN(at, save);
+	save = collector_reload_ns(c);
 	at = MIN(at, save);
 	if (waiting)
 		at = MIN(at, waiting + c->cfg->linger_ns);
@@ -110,6 +115,7 @@ static void wait_for_work(struct collector *c, bool more)
 			       {c->signal_fd, POLLIN, 0},
 			       {c->state ? state_fd(c->state) : -1, POLLIN, 0},
 			       {c->ledger ? ledger_socket_fd(c->ledger) : -1, POLLIN, 0},
+			       {collector_reload_fd(c), POLLIN, 0},
 			       {records ? write_count_fd(c->counts) : -1, POLLIN, 0}};
 	int64_t deadline = next_deadline(c, more), ns;
 	struct timespec timeout = {0};
@@ -134,6 +140,8 @@ static void wait_for_work(struct collector *c, bool more)
 		state_ended(c->state);
 	if (fds[4].revents)
 		collector_answer_ledger(c);
+	if (fds[5].revents)
+		collector_reload_event(c);
 	if (fds[0].revents || c->unsettled || c->found_new)
 		take_events(c);
 }
@@ -156,6 +164,7 @@ static void slow_work(struct collector *c, int64_t now_ns)
 	if (now_ns >= tree_next_ns(c->tree))
 		tree_turn(c->tree, now_ns);
 	collector_resume_rest(c, now_ns);
+	collector_reload_turn(c, now_ns);
 }
 
 static void note_growth(void *ctx, struct file *f)

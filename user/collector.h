@@ -7,9 +7,10 @@
 struct collector;
 struct config;
 
-/* Takes its roots and sinks from cfg, which must outlive it. -errno after one line in the log;
+/* Takes its roots and sinks from cfg, which must outlive it and is brought up to date
+ * when its file is read again. -errno after one line in the log;
  * -ENOENT, -EINVAL, -EACCES and the like are the user's (a root or a sink that cannot be had). */
-int collector_new(const struct config *cfg, struct collector **ret_collector);
+int collector_new(struct config *cfg, struct collector **ret_collector);
 /* Until SIGINT or SIGTERM, idleness (exit_when_idle) or a sink's failure. 0, or -errno of what
  * ended it. Everything that was read is delivered, or -ETIMEDOUT says that a sink did not take it
  * in time. */

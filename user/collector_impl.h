@@ -22,6 +22,7 @@ struct event_queue;
 struct files;
 struct ledger_socket;
 struct outlet;
+struct reload;
 struct resume;
 struct state;
 struct tree;
@@ -35,7 +36,7 @@ struct gone {
 };
 
 struct collector {
-	const struct config *cfg;
+	struct config *cfg; /* see config_exchange */
 	struct event_queue *queue;
 	struct watch *watch;
 	struct tree *tree;
@@ -52,6 +53,8 @@ struct collector {
 	bool resuming, restarted; /* there was a checkpoint; there was one, good or bad */
 	int64_t changed_ns;       /* something to save since, 0: nothing */
 	struct changes *changes;  /* what, NULL: nothing is saved */
+	struct reload *reload;
+	uint64_t reloads, reload_failures;
 	struct join_budget joins;
 	struct reader reader;
 	struct heat_limits limits;

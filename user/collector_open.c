@@ -12,13 +12,13 @@
 
 #include "account/checkpoint.h"
 #include "base/clock.h"
-#include "base/slice.h"
 #include "base/sys.h"
 #include "collector.h"
 #include "collector_changes.h"
 #include "collector_counts.h"
 #include "collector_files.h"
 #include "collector_impl.h"
+#include "collector_reload.h"
 #include "collector_state.h"
 #include "config.h"
 #include "event/event.h"
@@ -31,8 +31,7 @@
 #include "watch/watch.h"
 
 #define EVENTS_MAX 8192
-#define SLICE_NS   (NS_PER_MS / 4) /* more than a turn with few lines takes */
-#define FDS_KEPT   8               /* descriptors beside those of log files, opened later */
+#define FDS_KEPT   8 /* descriptors beside those of log files, opened later */
 #define FDS_LEAST  4
 
 static int on_flush(void *ctx, struct event *events, size_t n)
@@ -49,6 +48,8 @@ static int on_flush(void *ctx, struct event *events, size_t n)
 			tree_rescan(c->tree);
 			continue;
 		}
+		if (e->type == EVENT_CONTROL && e->action & CONTROL_RELOAD)
+			collector_ask_reload(c);
 		if (e->type != EVENT_FILE || tree_event(c->tree, e))
 			continue;
 		f = files_by_wd(c->files, e->watch);
@@ -69,6 +70,7 @@ static int open_signals(struct collector *c)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGIO, SIG_IGN); /* a broken lease, see file_writers */
@@ -149,15 +151,15 @@ static int open_rooms(struct collector *c)
 	struct tree_hooks tree_hooks = collector_tree_hooks(c);
 	int r;
 
-	if ((r = open_signals(c)) < 0 || (r = event_queue_new(&events, &c->queue)) < 0 ||
+	if ((r = open_signals(c)) < 0 || (r = collector_open_reload(c)) < 0 ||
+	    (r = event_queue_new(&events, &c->queue)) < 0 ||
 	    (r = watch_new(c->queue, &c->watch)) < 0 || (r = files_new(&file_hooks, &c->files)) < 0)
 		return log_err(r, "start: %s", strerror(-r));
 	r = tree_new(c->watch, cfg->roots.items, cfg->roots.n, cfg->link_roots.items,
 		     cfg->link_roots.n, &tree_hooks, &c->tree);
 	if (r < 0)
 		return r;
-	if (!cfg->linger_ns)
-		slice_ask(SLICE_NS);
+	collector_take_limits(c);
 	r = outlet_new(&out, &c->outlet); /* its threads run as this one does */
 	if (r < 0)
 		return r;
@@ -174,7 +176,7 @@ static int open_rooms(struct collector *c)
 	return 0;
 }
 
-int collector_new(const struct config *cfg, struct collector **ret_collector)
+int collector_new(struct config *cfg, struct collector **ret_collector)
 {
 	struct collector *c = calloc(1, sizeof(*c));
 	int r;
@@ -188,13 +190,7 @@ int collector_new(const struct config *cfg, struct collector **ret_collector)
 	list_init(&c->slow);
 	list_init(&c->gone);
 	list_init(&c->recent);
-	c->joins = (struct join_budget){.max_bytes = cfg->join_max_bytes,
-					.line_max = (uint32_t)cfg->line_max_bytes};
-	c->reader = (struct reader){.format = cfg->decode,
-				    .line_max = (uint32_t)cfg->line_max_bytes,
-				    .budget = &c->joins};
-	c->limits = (struct heat_limits){.rotate_bytes = cfg->rotate_size_bytes,
-					 .rotate_files = cfg->rotate_files};
+	c->reader = (struct reader){.format = cfg->decode, .budget = &c->joins};
 	r = open_rooms(c);
 	if (r < 0) {
 		collector_free(c);
@@ -223,6 +219,7 @@ void collector_free(struct collector *c)
 	collector_close_state(c, false);
 	collector_changes_free(c);
 	collector_resume_free(c);
+	collector_close_reload(c);
 	list_for_each (l, next, &c->gone)
 		free(container_of(l, struct gone, in_gone));
 	close_fd(&c->signal_fd);

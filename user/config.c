@@ -39,23 +39,22 @@ struct arguments {
 	char **argv;
 	struct setting *settings;
 	size_t n;
+	char *why; /* CONFIG_WHY_MAX */
 };
 
-/* One line on standard error; control characters in it are shown as '?'. */
-static int complain(int r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Puts one line into why; control characters in it are shown as '?'. */
+static int complain(char *why, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-static int complain(int r, const char *fmt, ...)
+static int complain(char *why, int r, const char *fmt, ...)
 {
-	char line[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	vsnprintf(why, CONFIG_WHY_MAX, fmt, ap);
 	va_end(ap);
-	for (char *p = line; *p; p++)
+	for (char *p = why; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			*p = '?';
-	fprintf(stderr, "hotdrain: %s\n", line);
 	return r;
 }
 
@@ -65,7 +64,7 @@ static bool takes_list(const struct option *o)
 }
 
 /* r: what the option's parser said of the text; NULL: there is none. */
-static int setting_complain(const struct setting *s, int r)
+static int setting_complain(const struct setting *s, int r, char *why)
 {
 	const struct option *o = s->option;
 	char flag[64], expected[160] = "one of", got[128] = "nothing";
@@ -73,14 +72,15 @@ static int setting_complain(const struct setting *s, int r)
 	size_t n = strlen(expected);
 
 	if (r == -ENOMEM)
-		return complain(r, "%s: out of memory", where);
+		return complain(why, r, "%s: out of memory", where);
 	if (s->text)
 		snprintf(got, sizeof(got), "'%s'", s->text);
 	if (r == -ERANGE && o->max)
-		return complain(-EINVAL, "%s: expected %s to %s, got %s", where, o->min, o->max,
-				got);
+		return complain(why, -EINVAL, "%s: expected %s to %s, got %s", where, o->min,
+				o->max, got);
 	if (o->kind->expected)
-		return complain(-EINVAL, "%s: expected %s, got %s", where, o->kind->expected, got);
+		return complain(why, -EINVAL, "%s: expected %s, got %s", where, o->kind->expected,
+				got);
 	for (const char *p = o->words; *p && n < sizeof(expected) - 3; p++) {
 		if (p == o->words || *p == '|')
 			n += (size_t)snprintf(expected + n, 3, *p == '|' ? ", " : " ");
@@ -88,14 +88,14 @@ static int setting_complain(const struct setting *s, int r)
 			expected[n++] = *p;
 		expected[n] = '\0';
 	}
-	return complain(-EINVAL, "%s: expected %s, got %s", where, expected, got);
+	return complain(why, -EINVAL, "%s: expected %s, got %s", where, expected, got);
 }
 
-static int setting_apply(const struct setting *s, struct config *c)
+static int setting_apply(const struct setting *s, struct config *c, char *why)
 {
 	int r = s->option->kind->parse(s->option, s->text, (char *)c + s->option->offset);
 
-	return r < 0 ? setting_complain(s, r) : 0;
+	return r < 0 ? setting_complain(s, r, why) : 0;
 }
 
 static void list_clear(struct config_list *list)
@@ -112,7 +112,7 @@ static void option_clear(const struct option *o, struct config *c)
 		list_clear((struct config_list *)((char *)c + o->offset));
 }
 
-static int apply_defaults(struct config *c)
+static int apply_defaults(struct config *c, char *why)
 {
 	const char *root = getenv("CONTAINER_LOG_DIRECTORY");
 	const char *uid = getenv("HOTDRAIN_POD_UID");
@@ -125,18 +125,18 @@ static int apply_defaults(struct config *c)
 		if (takes_list(o) && o->offset == offsetof(struct config, roots))
 			s.text = root && root[0] ? root : "/var/log/pods";
 		if (s.text)
-			r = setting_apply(&s, c);
+			r = setting_apply(&s, c, why);
 	}
 	if (!r && uid && uid[0]) {
 		c->own_pod_uid = strdup(uid);
 		if (!c->own_pod_uid)
-			r = complain(-ENOMEM, "out of memory");
+			r = complain(why, -ENOMEM, "out of memory");
 	}
 	return r;
 }
 
 static int apply_key(const char *path, const struct yaml_key *key, const struct option *o,
-		     struct config *c)
+		     struct config *c, char *why)
 {
 	_cleanup_(buf_done) struct buf where = {};
 	int r = 0;
@@ -146,20 +146,20 @@ static int apply_key(const char *path, const struct yaml_key *key, const struct 
 	else
 		r = buf_printf(&where, "%s: %s", path, key->name);
 	if (r < 0)
-		return complain(r, "%s: out of memory", path);
+		return complain(why, r, "%s: out of memory", path);
 	if (!key->n && o->offset != offsetof(struct config, link_roots))
-		return complain(-EINVAL, "%s: expected %s, got an empty list", where.data,
+		return complain(why, -EINVAL, "%s: expected %s, got an empty list", where.data,
 				o->kind->expected);
 	option_clear(o, c);
 	for (size_t i = 0; i < key->n && !r; i++) {
 		struct setting s = {.option = o, .text = key->texts[i], .where = where.data};
 
-		r = setting_apply(&s, c);
+		r = setting_apply(&s, c, why);
 	}
 	return r;
 }
 
-static int apply_file(const char *path, struct config *c)
+static int apply_file(const char *path, struct config *c, char *why)
 {
 	_cleanup_(buf_done) struct buf error = {};
 	_cleanup_free_ struct yaml_key *keys = calloc(config_options_n, sizeof(*keys));
@@ -168,7 +168,7 @@ static int apply_file(const char *path, struct config *c)
 	int r;
 
 	if (!keys || !rows)
-		return complain(-ENOMEM, "%s: out of memory", path);
+		return complain(why, -ENOMEM, "%s: out of memory", path);
 	for (size_t i = 0; i < config_options_n; i++) {
 		if (config_options[i].flag_only)
 			continue;
@@ -178,10 +178,10 @@ static int apply_file(const char *path, struct config *c)
 	}
 	r = yaml_load(path, keys, n, &error);
 	if (r < 0)
-		return complain(r, "%s", error.data ? error.data : "out of memory");
+		return complain(why, r, "%s", error.data ? error.data : "out of memory");
 	for (size_t i = 0; i < n && !r; i++)
 		if (keys[i].present)
-			r = apply_key(path, &keys[i], &config_options[rows[i]], c);
+			r = apply_key(path, &keys[i], &config_options[rows[i]], c, why);
 	yaml_done(keys, n);
 	return r;
 }
@@ -197,7 +197,7 @@ static int apply_arguments(const struct arguments *a, struct config *c)
 			first = first && a->settings[k].option != a->settings[i].option;
 		if (first)
 			option_clear(a->settings[i].option, c);
-		r = setting_apply(&a->settings[i], c);
+		r = setting_apply(&a->settings[i], c, a->why);
 		if (r < 0)
 			return r;
 	}
@@ -235,7 +235,7 @@ static int argument_add(struct arguments *a, const struct option *o, const char 
 		value = o->fixed;
 	a->settings[a->n++] = (struct setting){.option = o, .text = value};
 	if (o->kind && !value)
-		return setting_complain(&a->settings[a->n - 1], -EINVAL);
+		return setting_complain(&a->settings[a->n - 1], -EINVAL, a->why);
 	return 0;
 }
 
@@ -245,10 +245,12 @@ static int argument_long(struct arguments *a, const char *word)
 	const struct option *o = option_by_name(word, len);
 
 	if (!o)
-		return complain(-EINVAL, "unknown option '--%.*s', see 'hotdrain %s --help'",
+		return complain(a->why, -EINVAL,
+				"unknown option '--%.*s', see 'hotdrain %s --help'",
 				len > 200 ? 200 : (int)len, word, a->argv[0]);
 	if (word[len] && !option_takes_value(o))
-		return complain(-EINVAL, "--%s: takes no value, got '%s'", o->key, word + len + 1);
+		return complain(a->why, -EINVAL, "--%s: takes no value, got '%s'", o->key,
+				word + len + 1);
 	return argument_add(a, o, word[len] ? word + len + 1 : NULL);
 }
 
@@ -259,8 +261,9 @@ static int argument_letters(struct arguments *a, const char *word)
 		int r;
 
 		if (!o)
-			return complain(-EINVAL, "unknown option '-%c', see 'hotdrain %s --help'",
-					*word, a->argv[0]);
+			return complain(a->why, -EINVAL,
+					"unknown option '-%c', see 'hotdrain %s --help'", *word,
+					a->argv[0]);
 		if (option_takes_value(o))
 			return argument_add(a, o, word[1] ? word + 1 : NULL);
 		r = argument_add(a, o, NULL);
@@ -280,8 +283,9 @@ static int arguments_read(struct arguments *a)
 		const char *word = a->argv[a->next++];
 
 		if (options_end || word[0] != '-' || !word[1])
-			r = complain(-EINVAL, "unexpected argument '%s', see 'hotdrain %s --help'",
-				     word, a->argv[0]);
+			r = complain(a->why, -EINVAL,
+				     "unexpected argument '%s', see 'hotdrain %s --help'", word,
+				     a->argv[0]);
 		else if (word[1] != '-')
 			r = argument_letters(a, word + 1);
 		else if (word[2])
@@ -298,9 +302,9 @@ static int arguments_init(struct arguments *a, int argc, char **argv)
 
 	for (int i = 0; i < argc; i++)
 		letters += strlen(argv[i]);
-	*a = (struct arguments){.argc = argc, .argv = argv, .next = 1};
+	*a = (struct arguments){.argc = argc, .argv = argv, .next = 1, .why = a->why};
 	a->settings = calloc(letters, sizeof(*a->settings));
-	return a->settings ? 0 : complain(-ENOMEM, "out of memory");
+	return a->settings ? 0 : complain(a->why, -ENOMEM, "out of memory");
 }
 
 static void arguments_done(struct arguments *a)
@@ -332,11 +336,21 @@ static int arguments_answer(const struct arguments *a)
 	return 0;
 }
 
-int config_parse(int argc, char **argv, struct config *ret)
+static int settings_read(struct arguments *a, struct config *c)
 {
-	_cleanup_(arguments_done) struct arguments a = {};
-	_cleanup_(config_done) struct config c = {};
-	const char *path;
+	const char *path = arguments_config(a);
+	int r = apply_defaults(c, a->why);
+
+	if (!r && path)
+		r = apply_file(path, c, a->why);
+	return r ? r : apply_arguments(a, c);
+}
+
+/* why: CONFIG_WHY_MAX bytes. */
+static int config_read(int argc, char **argv, struct config *ret, char *why)
+{
+	_cleanup_(arguments_done) struct arguments a = {.why = why};
+	_cleanup_(config_done) struct config c = {.argc = argc, .argv = argv};
 	int r;
 
 	r = arguments_init(&a, argc, argv);
@@ -344,19 +358,28 @@ int config_parse(int argc, char **argv, struct config *ret)
 		r = arguments_read(&a);
 	if (!r)
 		r = arguments_answer(&a);
-	if (r)
-		return r;
-	path = arguments_config(&a);
-	r = apply_defaults(&c);
-	if (!r && path)
-		r = apply_file(path, &c);
 	if (!r)
-		r = apply_arguments(&a, &c);
-	if (r < 0)
+		r = settings_read(&a, &c);
+	if (r)
 		return r;
 	*ret = c;
 	c = (struct config){};
 	return 0;
+}
+
+int config_parse(int argc, char **argv, struct config *ret)
+{
+	char why[CONFIG_WHY_MAX];
+	int r = config_read(argc, argv, ret, why);
+
+	if (r < 0)
+		fprintf(stderr, "hotdrain: %s\n", why);
+	return r;
+}
+
+int config_again(const struct config *c, struct config *ret, char *why)
+{
+	return config_read(c->argc, c->argv, ret, why);
 }
 
 void config_done(struct config *c)

@@ -7,6 +7,7 @@
 #ifndef CONFIG_H
 #define CONFIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,8 @@
 
 #define CONFIG_STATE_DEFAULT "/var/lib/hotdrain"
 
+struct buf;
+
 enum config_start { CONFIG_START_BEGINNING, CONFIG_START_END };
 
 struct config_list {
@@ -25,7 +28,11 @@ struct config_list {
 	size_t n;
 };
 
+#define CONFIG_WHY_MAX 1024
+
 struct config {
+	int argc; /* the command line it was read from, not owned */
+	char **argv;
 	char *config_path;                 /* NULL: no file was named */
 	char *bpf_pin;                     /* directory, or "none" */
 	char *metrics, *docker, *pods_url; /* or "none" */
@@ -67,6 +74,18 @@ struct config {
  * and then needs config_done.
  */
 int config_parse(int argc, char **argv, struct config *ret);
+/* Reads the file again, with the same command line on top: 0, or -errno and why it cannot be used
+ * in why (CONFIG_WHY_MAX bytes). *ret as above. */
+int config_again(const struct config *c, struct config *ret, char *why);
+/*
+ * Adds the keys in which two configurations differ to names, as "linger, root": those that can
+ * change while the program runs (live), or those that are taken at its start. How many; -ENOMEM.
+ */
+int config_differences(const struct config *a, const struct config *b, bool live,
+		       struct buf *names);
+/* Everything that can change while the program runs is exchanged; the rest, and whoever borrows it,
+ * stays as it is. */
+void config_exchange(struct config *a, struct config *b);
 void config_done(struct config *c);
 
 #endif

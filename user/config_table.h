@@ -13,6 +13,7 @@ struct kind {
 	const char
 		*expected; /* completes "expected ..., got 'x'"; NULL: one of the option's words */
 	bool list;         /* field is a struct config_list, parse adds to it */
+	size_t size;       /* of the field; 0: it is a text (char *) */
 	/* 0, -EINVAL, -ERANGE, -ENOMEM; field is written on success only. */
 	int (*parse)(const struct option *o, const char *text, void *field);
 };
@@ -27,6 +28,7 @@ struct option {
 	const char *min, *max;
 	const char *fixed; /* the flag takes no value, and stands for this one */
 	const char *words;
+	bool at_start; /* cannot change while the program runs */
 	const char *help;
 };
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -44,11 +45,24 @@ static void keep_heap_small(void)
 	mallopt(M_MMAP_THRESHOLD, HEAP_LARGE);
 }
 
+/* Asked for before the collector can be told of it, it waits. */
+static void hold_reload(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 static int run_main(int argc, char **argv)
 {
 	_cleanup_(config_done) struct config cfg = {0};
 	struct collector *c;
-	int r = config_parse(argc, argv, &cfg);
+	int r;
+
+	hold_reload();
+	r = config_parse(argc, argv, &cfg);
 
 	if (r != 0)
 		return r < 0 ? EXIT_USER : 0;

@@ -18,23 +18,34 @@
 #define PAGE        4096
 #define KEEP_BEHIND 65536
 
-int batch_new(size_t fill_bytes, size_t longest_line, struct batch **ret_batch)
+int batch_fit(struct batch *b, size_t fill_bytes, size_t longest_line)
 {
 	size_t cap = (fill_bytes + longest_line + PAGE - 1) / PAGE * PAGE;
-	struct batch *b;
+	char *arena;
 
 	if (cap < fill_bytes || cap < longest_line)
 		return -ENOMEM;
-	b = calloc(1, sizeof(*b));
-	if (!b)
-		return -ENOMEM;
-	b->arena = aligned_alloc(PAGE, cap);
-	if (!b->arena) {
-		free(b);
-		return -ENOMEM;
+	if (cap != b->cap) {
+		arena = aligned_alloc(PAGE, cap);
+		if (!arena)
+			return -ENOMEM;
+		free(b->arena);
+		b->arena = arena;
+		b->cap = cap;
 	}
 	b->fill_bytes = fill_bytes;
-	b->cap = cap;
+	return 0;
+}
+
+int batch_new(size_t fill_bytes, size_t longest_line, struct batch **ret_batch)
+{
+	struct batch *b = calloc(1, sizeof(*b));
+	int r = b ? batch_fit(b, fill_bytes, longest_line) : -ENOMEM;
+
+	if (r < 0) {
+		free(b);
+		return r;
+	}
 	*ret_batch = b;
 	return 0;
 }

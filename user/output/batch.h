@@ -78,6 +78,8 @@ struct batch_extra {
 
 int batch_new(size_t fill_bytes, size_t longest_line, struct batch **ret_batch);
 void batch_free(struct batch *b);
+/* Makes an empty one as batch_new would make it. 0, or -ENOMEM: it is as it was. */
+int batch_fit(struct batch *b, size_t fill_bytes, size_t longest_line);
 /* Drops records, spans (and their references) and extras. */
 void batch_reset(struct batch *b);
 bool batch_full(const struct batch *b);

@@ -41,6 +41,7 @@ struct outlet {
 	struct batch *pool, *current;
 	unsigned out, batches;
 	size_t batch_bytes, fill_bytes; /* at most; now */
+	size_t longest_line;
 	struct pace pace;
 	int fd;
 	atomic_bool any, any_lost;
@@ -92,6 +93,7 @@ static int outlet_init(struct outlet *o, const struct outlet_options *opt)
 
 	o->batches = opt->batches;
 	o->batch_bytes = opt->batch_bytes;
+	o->longest_line = opt->longest_line;
 	o->fill_bytes = MIN(FILL_START_BYTES, opt->batch_bytes);
 	o->sinks = calloc(opt->n_specs, sizeof(*o->sinks));
 	o->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -163,13 +165,27 @@ void outlet_free(struct outlet *o)
 	free(o);
 }
 
+void outlet_resize(struct outlet *o, size_t batch_bytes, size_t longest_line)
+{
+	outlet_hand_on(o);
+	if (o->current) { /* empty */
+		o->current->next = o->pool;
+		o->pool = take_ptr(o->current);
+	}
+	o->batch_bytes = batch_bytes;
+	o->longest_line = longest_line;
+	o->fill_bytes = MIN(o->fill_bytes, batch_bytes);
+}
+
 struct batch *outlet_batch(struct outlet *o)
 {
-	if (!o->current && o->pool) {
-		o->current = o->pool;
-		o->pool = o->current->next;
-		o->current->next = NULL;
-		o->current->fill_bytes = o->fill_bytes;
+	struct batch *b = o->pool;
+
+	if (!o->current && b && batch_fit(b, o->batch_bytes, o->longest_line) == 0) {
+		o->pool = b->next;
+		b->next = NULL;
+		b->fill_bytes = o->fill_bytes;
+		o->current = b;
 	}
 	return o->current;
 }

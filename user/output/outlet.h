@@ -39,6 +39,9 @@ struct outlet_options {
 int outlet_new(const struct outlet_options *options, struct outlet **ret_outlet);
 void outlet_free(struct outlet *o); /* after outlet_stop returned true */
 
+/* Other limits, from the next batch on; where there is no memory for it, the pool is dry. */
+void outlet_resize(struct outlet *o, size_t batch_bytes, size_t longest_line);
+
 /* The batch to fill; NULL: the pool is dry. */
 struct batch *outlet_batch(struct outlet *o);
 /* Gives the batch being filled to the sinks, if it holds anything. */
