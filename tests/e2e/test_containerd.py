@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# lane: engine
+# lane: heavy
 """Real containerd (CRI plugin, runc): pods under load, rotated as a kubelet does it, restarted, deleted. Exact."""
 import os
 import shutil

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 """Files rotate while nothing can be delivered, or while the collector does not even run.
 
 What it holds open is delivered afterwards, in order. What came and went before it could be opened is counted: so many

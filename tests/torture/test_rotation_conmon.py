@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 """Real conmon with a small size limit: it renames a new file over 0.log, and the old one has no name any more.
 
 Whatever of it was not read at that moment is only to be had through a descriptor that was opened before. A file that

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# lane: engine
+# lane: heavy
 """Real containerd, rotated as a kubelet does it but ten times a second: renamed, reopened over CRI, compressed, deleted.
 
 Most of the text is in lines longer than containerd's 16 KiB pieces, so that rotations fall within lines of both

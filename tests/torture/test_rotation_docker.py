@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# lane: engine
+# lane: heavy
 """Real dockerd, json-file driver with max-size and max-file, with and without compress, about ten rotations a second.
 
 dockerd closes the file, renames J.1 to J.2 and J to J.1, and makes a new J; with compress J.1 lives for moments before

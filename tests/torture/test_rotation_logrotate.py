@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 """Real logrotate, ten times a second, in each of its ways, while a writer writes.
 
 With create and nocreate every line must come. copytruncate loses what is written between its copy and its truncation,

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 """What can happen to the name of a log while its writer writes: given back, moved, linked, taken by something else.
 
 In each case the writer never stops; where it is told to reopen, that comes later than the change, so that it writes

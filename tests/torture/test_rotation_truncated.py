@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# lane: heavy
 """Files that are truncated while the collector does not look, and have grown again when it does.
 
 The size alone tells nothing once the file is larger than the old offset; the bytes before the offset do, and the
