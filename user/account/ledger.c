@@ -10,7 +10,6 @@
  */
 #include "account/ledger.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,19 +17,6 @@
 #include "account/ledger_text.h"
 #include "base/buf.h"
 #include "base/sys.h"
-
-const char *lost_name(enum lost_reason reason)
-{
-	static const char *const names[] = {
-		[LOST_ROTATED_AWAY] = "rotated_away", [LOST_TRUNCATED] = "truncated",
-		[LOST_HELD_CAP] = "held_cap",         [LOST_GZ_CORRUPT] = "gz_corrupt",
-		[LOST_VANISHED] = "vanished",
-	};
-	_Static_assert(ARRAY_SIZE(names) == LOST_REASONS, "each reason has its name");
-
-	assert((size_t)reason < ARRAY_SIZE(names));
-	return names[reason];
-}
 
 void ledger_sub(struct ledger_entry *from, const struct ledger_entry *e)
 {

@@ -28,9 +28,6 @@ struct ledger_entry { /* one log, or a sum of several */
 	struct lost lost[LOST_REASONS];
 };
 
-/* As it is spelled in the checkpoint, in JSON and in the summary: rotated_away, truncated, … */
-const char *lost_name(enum lost_reason reason);
-
 /* The left side of the equation minus the right one: 0 when it closes. */
 int64_t ledger_check(const struct ledger_entry *e);
 void ledger_add(struct ledger_entry *to, const struct ledger_entry *e);

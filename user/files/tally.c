@@ -1,6 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "files/tally.h"
 
+#include <assert.h>
+
+#include "base/sys.h"
+
+const char *lost_name(enum lost_reason reason)
+{
+	static const char *const names[] = {
+		[LOST_ROTATED_AWAY] = "rotated_away", [LOST_TRUNCATED] = "truncated",
+		[LOST_HELD_CAP] = "held_cap",         [LOST_GZ_CORRUPT] = "gz_corrupt",
+		[LOST_VANISHED] = "vanished",
+	};
+	_Static_assert(ARRAY_SIZE(names) == LOST_REASONS, "each reason has its name");
+
+	assert((size_t)reason < ARRAY_SIZE(names));
+	return names[reason];
+}
+
 void tally_add(struct tally *to, const struct tally *from)
 {
 	to->written_bytes += from->written_bytes;

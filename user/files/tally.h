@@ -21,6 +21,9 @@ struct lost {
 	uint64_t events; /* files or truncations, those of unknown size included */
 };
 
+/* As it is spelled in the checkpoint, in JSON, in metrics: rotated_away, truncated, … */
+const char *lost_name(enum lost_reason reason);
+
 /* What became of the bytes of a container's log (of its files, headers included); only growing, but
  * for what was called lost and is found in a copy. */
 struct tally {
