@@ -56,6 +56,8 @@ $(B)/%.o: %.c | $(B)/write_count.skel.h
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+$(B)/user/serve/page.o: user/serve/page.html
+
 $(B)/write_count.bpf.o: bpf/write_count.bpf.c bpf/write_slot.bpf.h bpf/write_count.h vmlinux/vmlinux.h
 	$(call say,BPF)
 	$(Q)mkdir -p $(@D)

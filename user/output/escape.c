@@ -355,3 +355,11 @@ char *escape_json(char *out, const char *text, size_t len, bool *ret_invalid)
 #endif
 	return escape_json_narrow(out, text, len, ret_invalid);
 }
+
+size_t escape_char_length(const char *text, size_t len, bool *ret_valid)
+{
+	*ret_valid = true;
+	return (unsigned char)*text < 0x80
+		       ? 1
+		       : utf8_length((const unsigned char *)text, len, ret_valid);
+}

@@ -19,4 +19,8 @@ char *escape_json(char *out, const char *text, size_t len, bool *ret_invalid);
 char *escape_json_narrow(char *out, const char *text, size_t len, bool *ret_invalid);
 char *escape_json_plain(char *out, const char *text, size_t len, bool *ret_invalid);
 
+/* The length of the character that text begins with, len > 0; where it is not UTF-8
+ * (*ret_valid false) of what one U+FFFD stands for. */
+size_t escape_char_length(const char *text, size_t len, bool *ret_valid);
+
 #endif
