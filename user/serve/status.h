@@ -97,27 +97,22 @@ int status_merge(struct status *s);
 /*
  * One JSON object, after status_merge. Numbers are plain; unknown ones are null. limit: at most so
  * many containers, those that matter most first (who is next, then lost bytes, then rate); 0: all.
- *
  *   {"version":S,"now":unix seconds,"uptime_s":N,"rung":S,"order":S,"proof":S,"proof_why":S,
- *    "scanned":B,
- *    "total":ACCOUNT,
+ *    "scanned":B,"total":ACCOUNT,
  *    "files":{"open","hot","idle","slow","closed","uncounted","found","vanished","unreadable",
  *             "rotations","truncations"},
  *    "watch":{"dirs","dirs_unwatched","roots_missing","events","overflows","rescans",
  *             "queue_depth","queue_blocked"},
- *    "held_bytes":N,"batches":{"total","out"},"blocked_s":N,
- *    "bpf":{"misses","refused","no_records","woken","enrolled"},
- *    "lines":{"malformed","cut"},"cut_bytes":N,"hole_bytes":N,
+ *    "held_bytes":N,"batches":{"total","out"},"blocked_s":N,"lines":{"malformed","cut"},
+ *    "bpf":{"misses","refused","no_records","woken","enrolled"},"cut_bytes":N,"hole_bytes":N,
  *    "checkpoint":{"saves","failures","age_s"},"reload":{"done","failed"},
  *    "latency":{"bounds_s":[…],"counts":[…],"sum_s":N},"cpu_s":N,"rss_bytes":N,
  *    "sinks":[{"name":S,"batches","records","bytes","invalid_records","retries","failing":B},…],
- *    "containers_total":N,
- *    "containers":[{"namespace":S,"pod":S,"uid":S,"container":S,"path":S,ACCOUNT's members,
- *                   "backlog":N,"rate":N,"oldest_s":N|null,"deadline_s":N|null,"rotations":N,
- *                   "generations":N,"next":N|null,"hot":B,"gone":B},…]}
+ *    "containers_total":N,"containers":[{"namespace":S,"pod":S,"uid":S,"container":S,"path":S,
+ *      ACCOUNT's members,"backlog":N,"rate":N,"oldest_s":N|null,"deadline_s":N|null,"rotations":N,
+ *      "generations":N,"next":N|null,"hot":B,"gone":B},…]}
  *   ACCOUNT: {"written","read","delivered","pending","uncounted","records","lost_bytes":Σ,
  *             "lost":{REASON:bytes,…},"lost_events":{REASON:N,…}}    only reasons that occurred
- *
  * 0 or -ENOMEM, which leaves out as it was.
  */
 int status_json(const struct status *s, size_t limit, struct buf *out);
