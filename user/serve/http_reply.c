@@ -150,8 +150,8 @@ static void reply_page(struct reply *r, struct http_status *status,
 		       struct MHD_Connection *connection)
 {
 	r->type = "text/html; charset=utf-8";
-	r->response = mhd.create_response_from_buffer((size_t)(page_html_end - page_html),
-						      (void *)page_html, MHD_RESPMEM_PERSISTENT);
+	r->response = mhd.create_response_from_buffer((size_t)page_html_len, (void *)page_html,
+						      MHD_RESPMEM_PERSISTENT);
 }
 
 struct path {

@@ -3,7 +3,10 @@
 #include "serve/page.h"
 
 __asm__(".pushsection .rodata.page_html, \"a\"\n"
-	".globl page_html, page_html_end\n"
+	".globl page_html, page_html_len\n"
+	".balign 8\n"
+	"page_html_len:\n"
+	".8byte page_html_end - page_html\n"
 	"page_html:\n"
 	".incbin \"user/serve/page.html\"\n"
 	"page_html_end:\n"

@@ -3,6 +3,9 @@
 #ifndef SERVE_PAGE_H
 #define SERVE_PAGE_H
 
-extern const char page_html[], page_html_end[];
+#include <stdint.h>
+
+extern const char page_html[];
+extern const uint64_t page_html_len;
 
 #endif
