@@ -184,8 +184,9 @@ static enum MHD_Result reply_send(struct MHD_Connection *connection, const struc
 		{"Content-Type", r->type},
 		{"Allow", r->allow},
 		{"Cache-Control", "no-store"},
-		{"Content-Security-Policy", "default-src 'self' 'unsafe-inline'; base-uri 'none'; "
-					    "form-action 'none'; frame-ancestors 'none'"},
+		{"Content-Security-Policy",
+		 "default-src 'self' 'unsafe-inline'; img-src data:; base-uri 'none'; "
+		 "form-action 'none'; frame-ancestors 'none'"},
 		{"Referrer-Policy", "no-referrer"},
 		{"X-Content-Type-Options", "nosniff"},
 		{"Connection", "close"},
