@@ -26,6 +26,7 @@
 #include "collector_reload.h"
 #include "collector_report.h"
 #include "collector_state.h"
+#include "collector_status.h"
 #include "config.h"
 #include "event/event_queue.h"
 #include "files/descriptors.h"
@@ -116,6 +117,7 @@ static void wait_for_work(struct collector *c, bool more)
 			       {c->state ? state_fd(c->state) : -1, POLLIN, 0},
 			       {c->ledger ? ledger_socket_fd(c->ledger) : -1, POLLIN, 0},
 			       {collector_reload_fd(c), POLLIN, 0},
+			       {collector_status_fd(c), POLLIN, 0},
 			       {records ? write_count_fd(c->counts) : -1, POLLIN, 0}};
 	int64_t deadline = next_deadline(c, more), ns;
 	struct timespec timeout = {0};
@@ -142,6 +144,8 @@ static void wait_for_work(struct collector *c, bool more)
 		collector_answer_ledger(c);
 	if (fds[5].revents)
 		collector_reload_event(c);
+	if (fds[6].revents)
+		collector_answer_status(c);
 	if (fds[0].revents || c->unsettled || c->found_new)
 		take_events(c);
 }
@@ -150,6 +154,7 @@ static void slow_work(struct collector *c, int64_t now_ns)
 {
 	if (now_ns >= c->sweep_ns) {
 		collector_sweep(c);
+		collector_status_sweep(c, now_ns);
 		files_end_chains(c->files, now_ns - CHAIN_WAIT_NS);
 		c->sweep_ns = now_ns + SWEEP_NS;
 	}

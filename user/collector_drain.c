@@ -18,6 +18,7 @@
 #include "collector_files.h"
 #include "collector_impl.h"
 #include "collector_state.h"
+#include "collector_status.h"
 #include "config.h"
 #include "event/source.h"
 #include "files/descriptors.h"
@@ -243,6 +244,7 @@ bool collector_drain(struct collector *c, int64_t now_ns)
 	if (!c->n_claims)
 		return false;
 	c->blocked = !outlet_batch(c->outlet);
+	collector_status_blocked(c, c->blocked, now_ns);
 	if (c->blocked) {
 		c->blocked_turns++;
 		return true;
@@ -251,6 +253,8 @@ bool collector_drain(struct collector *c, int64_t now_ns)
 		       TURN_BYTES, QUANTUM_BYTES);
 	while ((claim = priority_next(&p, &grant))) {
 		c->blocked = !serve(c, &p, claim, grant, now_ns);
+		if (c->blocked)
+			collector_status_blocked(c, true, now_ns);
 		if (c->blocked || c->unsettled)
 			return true;
 	}
@@ -267,6 +271,7 @@ void collector_drain_found(void *ctx)
 	struct collector *c = ctx;
 	int64_t now_ns = clock_now_ns();
 
+	collector_answer_status(c);
 	if (now_ns < c->look_ns || c->unsettled || c->restarted)
 		return;
 	collector_take_acks(c);

@@ -11,6 +11,7 @@
 #include "collector_files.h"
 #include "collector_impl.h"
 #include "collector_state.h"
+#include "collector_status.h"
 #include "config.h"
 #include "drain/account.h"
 #include "drain/copy.h"
@@ -110,6 +111,7 @@ static void ended(void *ctx, struct chain *chain)
 	for (size_t i = 0; i < chain->n_joins; i++)
 		join_done(&chain->joins[i], &c->joins);
 	tally_add(&c->ended, &chain->tally);
+	collector_status_ended(c, chain);
 	c->n_ended++;
 	/* That of a container which is still there stays in its figures, which never go back. */
 	if (tally_lost(&chain->tally) || files_directory_is_there(chain->key))
@@ -318,6 +320,8 @@ static void span_acked(void *ctx, const struct span *s, bool delivered)
 			f->acked = s->end_offset;
 			memcpy(f->open, s->open, sizeof(f->open));
 		}
+		if (s->since_ns)
+			collector_status_acked(c, clock_now_ns() - s->since_ns);
 		c->acked = true;
 		f->chain->tally.delivered_bytes += s->read_bytes;
 		f->chain->tally.records += s->count;

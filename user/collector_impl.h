@@ -24,6 +24,7 @@ struct ledger_socket;
 struct outlet;
 struct reload;
 struct resume;
+struct seen;
 struct state;
 struct tree;
 struct watch;
@@ -46,6 +47,7 @@ struct collector {
 	struct outlet *outlet;
 	struct state *state;          /* NULL: nothing is saved */
 	struct ledger_socket *ledger; /* NULL: nobody can ask */
+	struct seen *seen;            /* for those who look */
 	struct accounts *accounts;    /* of an earlier run, or NULL */
 	bool check_ledger;
 	unsigned n_uncountable;   /* files that got no counter although there are some */

@@ -98,10 +98,9 @@ void collector_restore_chain(struct collector *c, struct chain *chain)
 	tally_add(&c->restored, &t);
 }
 
-/* Each log of an earlier run that is not there: one that lost something, or whose container may
- * have others, by itself, up to some number; the rest as one sum. */
-static void each_kept(const struct collector *c,
-		      void (*visit)(void *ctx, const struct tally *t, const char *path), void *ctx)
+void collector_each_kept(const struct collector *c,
+			 void (*visit)(void *ctx, const struct tally *t, const char *path),
+			 void *ctx)
 {
 	const struct accounts *as = c->accounts;
 	struct tally rest = {0}, t;
@@ -118,17 +117,6 @@ static void each_kept(const struct collector *c,
 			tally_add(&rest, &t);
 	}
 	visit(ctx, &rest, "");
-}
-
-static void entry_from(struct ledger_entry *e, const struct tally *t)
-{
-	*e = (struct ledger_entry){.written = t->written_bytes,
-				   .read = t->read_bytes,
-				   .delivered = t->delivered_bytes,
-				   .pending = t->read_bytes - t->delivered_bytes,
-				   .uncounted = t->uncounted_bytes,
-				   .records = t->records};
-	memcpy(e->lost, t->lost, sizeof(e->lost));
 }
 
 static void zero_pending(void *ctx, struct chain *chain)
@@ -153,9 +141,9 @@ void collector_update_ledger(struct collector *c)
 	files_each(c->files, update_file, c);
 }
 
-static void entry_of_chain(const struct chain *chain, struct ledger_entry *e)
+void collector_chain_entry(const struct chain *chain, struct ledger_entry *e)
 {
-	entry_from(e, &chain->tally);
+	ledger_entry_from(e, &chain->tally);
 	e->pending += chain->unread_bytes;
 	if (chain->unnoticed)
 		e->pending += (uint64_t)ledger_check(e);
@@ -165,7 +153,7 @@ static void put_chain(void *ctx, struct chain *chain)
 {
 	struct ledger_entry e;
 
-	entry_of_chain(chain, &e);
+	collector_chain_entry(chain, &e);
 	ledger_put(ctx, chain->key, &e);
 }
 
@@ -174,11 +162,11 @@ static void put_gone(struct collector *c, struct ledger *l)
 {
 	struct ledger_entry e, rest;
 
-	entry_from(&rest, &c->ended);
+	ledger_entry_from(&rest, &c->ended);
 	list_for_each (i, next, &c->gone) {
 		const struct gone *g = container_of(i, struct gone, in_gone);
 
-		entry_from(&e, &g->tally);
+		ledger_entry_from(&e, &g->tally);
 		ledger_put(l, g->key, &e);
 		ledger_sub(&rest, &e);
 	}
@@ -189,11 +177,11 @@ static void put_kept(void *ctx, const struct tally *t, const char *path)
 {
 	struct ledger_entry e;
 
-	entry_from(&e, t);
+	ledger_entry_from(&e, t);
 	ledger_put(ctx, *path ? path : NULL, &e);
 }
 
-static void head_of(const struct collector *c, struct ledger_head *h)
+void collector_ledger_head(const struct collector *c, struct ledger_head *h)
 {
 	const char *why = write_count_no_positions(c->counts);
 	struct write_count_stats s;
@@ -220,11 +208,11 @@ void collector_answer_ledger(struct collector *c)
 	bool lost;
 
 	collector_update_ledger(c);
-	head_of(c, &head);
+	collector_ledger_head(c, &head);
 	ledger_begin(&l, &head);
 	files_each_chain(c->files, put_chain, &l);
 	put_gone(c, &l);
-	each_kept(c, put_kept, &l);
+	collector_each_kept(c, put_kept, &l);
 	lost = ledger_lost(&l);
 	if (ledger_end(&l, format, &text) < 0)
 		buf_done(&text);
@@ -259,7 +247,7 @@ static void check_chain(void *ctx, struct chain *chain)
 	struct ledger_entry e;
 	int64_t off;
 
-	entry_of_chain(chain, &e);
+	collector_chain_entry(chain, &e);
 	off = ledger_check(&e);
 	if (!off)
 		return;
@@ -352,7 +340,7 @@ int collector_put_other_accounts(struct collector *c, struct buf *text, uint64_t
 		put_other(&o, &g->tally, g->key);
 		tally_sub(&o.rest, &g->tally);
 	}
-	each_kept(c, put_other_kept, &o);
+	collector_each_kept(c, put_other_kept, &o);
 	put_other(&o, &o.rest, "");
 	return o.failure;
 }

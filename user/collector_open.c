@@ -20,6 +20,7 @@
 #include "collector_impl.h"
 #include "collector_reload.h"
 #include "collector_state.h"
+#include "collector_status.h"
 #include "config.h"
 #include "event/event.h"
 #include "event/event_queue.h"
@@ -167,6 +168,9 @@ static int open_rooms(struct collector *c)
 	if (r < 0)
 		return r;
 	c->reader.counts = c->counts;
+	r = collector_open_status(c);
+	if (r < 0)
+		return r;
 	exclude_own(c);
 	r = open_state(c); /* last: nobody is told of it who must start again anyway */
 	if (r < 0)
@@ -217,6 +221,7 @@ void collector_free(struct collector *c)
 	collector_close_counts(c);
 	collector_close_ledger(c);
 	collector_close_state(c, false);
+	collector_close_status(c);
 	collector_changes_free(c);
 	collector_resume_free(c);
 	collector_close_reload(c);

@@ -43,6 +43,17 @@ void collector_check_ledger(struct collector *c, int64_t now_ns);
 int collector_keep_accounts(struct collector *c, struct checkpoint *loaded);
 void collector_restore_chain(struct collector *c, struct chain *chain);
 void collector_update_ledger(struct collector *c);
+struct ledger_entry;
+struct ledger_head;
+struct tally;
+/* Since the ledger was last brought up to date. */
+void collector_chain_entry(const struct chain *chain, struct ledger_entry *e);
+void collector_ledger_head(const struct collector *c, struct ledger_head *h);
+/* Each log of an earlier run that is not there: one that lost something, or whose container may
+ * have others, by itself, up to some number; the rest as one sum, without a path. */
+void collector_each_kept(const struct collector *c,
+			 void (*visit)(void *ctx, const struct tally *t, const char *path),
+			 void *ctx);
 /* As collector_put_file and collector_put_others: a log's account, and those of no log. */
 int collector_put_account(const struct chain *chain, struct buf *text);
 int collector_put_other_accounts(struct collector *c, struct buf *text, uint64_t *n);

@@ -41,6 +41,17 @@ uint64_t ledger_lost_bytes(const struct ledger_entry *e)
 	return bytes;
 }
 
+void ledger_entry_from(struct ledger_entry *e, const struct tally *t)
+{
+	*e = (struct ledger_entry){.written = t->written_bytes,
+				   .read = t->read_bytes,
+				   .delivered = t->delivered_bytes,
+				   .pending = t->read_bytes - t->delivered_bytes,
+				   .uncounted = t->uncounted_bytes,
+				   .records = t->records};
+	memcpy(e->lost, t->lost, sizeof(e->lost));
+}
+
 int64_t ledger_check(const struct ledger_entry *e)
 {
 	return (int64_t)(e->written + e->uncounted - e->delivered - e->pending -

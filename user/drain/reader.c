@@ -6,12 +6,9 @@
  *   arena  |...used|mark (read again)|line\nline\n...line\n|torn tail|
  *                                     ^ offset              ^ new offset: stays in the file
  *
- * A torn tail is not kept: it is read again once its newline is there. When it is long (a writer
- * that builds a huge line from small pieces) only the new bytes are looked at until a newline
- * shows, so that the cost stays linear. A line longer than the limit is delivered cut, the rest of
- * it skipped.
- *
- * No mmap of log files: a truncation under it would be SIGBUS.
+ * A torn tail is not kept: it is read again once its newline is there; when it is long, only its
+ * new bytes are looked at until one shows, so that the cost stays linear. A line longer than the
+ * limit is delivered cut. No mmap of log files: a truncation under it would be SIGBUS.
  */
 #include "drain/reader.h"
 
@@ -90,6 +87,7 @@ static struct span *span_for(struct batch *b, struct file *f)
 			   .labels = labels_ref(f->chain->labels),
 			   .file = f,
 			   .epoch = f->epoch,
+			   .since_ns = f->dirty_ns,
 			   .first = b->n_records};
 	f->inflight++;
 	return s;

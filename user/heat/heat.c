@@ -16,11 +16,12 @@
 #define RATE_SMOOTH_NS (500 * NS_PER_MS)
 #define LATE_NS        (20 * NS_PER_MS)
 
-static void grown(struct file *f, int64_t now_ns)
+/* at_ns: when it was written to, as far as that is known. */
+static void grown(struct file *f, int64_t now_ns, int64_t at_ns)
 {
 	f->changed_ns = now_ns;
 	if (!f->dirty_ns && file_dirty(f))
-		f->dirty_ns = f->served_ns = now_ns;
+		f->dirty_ns = f->served_ns = MIN(at_ns, now_ns);
 }
 
 /*
@@ -71,7 +72,7 @@ bool heat_look_size(struct file *f, int64_t now_ns)
 	f->unlinked = st.st_nlink == 0;
 	if (rewritten(f, &st)) {
 		f->probe = true;
-		grown(f, now_ns);
+		grown(f, now_ns, now_ns);
 		return true;
 	}
 	if (size == f->offset + f->torn || (size == f->size && size > f->offset))
@@ -80,7 +81,7 @@ bool heat_look_size(struct file *f, int64_t now_ns)
 		f->probe = true;
 	else
 		f->size = size;
-	grown(f, now_ns);
+	grown(f, now_ns, now_ns);
 	return true;
 }
 
@@ -98,7 +99,7 @@ void heat_look(const struct write_count *wc, struct file *f, int64_t now_ns)
 		f->seen_calls = total.calls;
 		f->size = MAX(f->size, total.size);
 		f->probe = true;
-		grown(f, now_ns);
+		grown(f, now_ns, total.last_ns);
 	} else if (write_count_rung(wc) == RUNG_KPROBE && now_ns - f->changed_ns < LATE_NS) {
 		f->probe = true;
 	}

@@ -51,6 +51,7 @@ struct span {
 				but for the records that are open there; 0: says nothing */
 	uint64_t open[BATCH_STREAMS]; /* per stream where such a record begins, plus 1; 0: none */
 	uint64_t read_bytes;
+	int64_t since_ns;      /* the file had something to read; 0: not known */
 	uint32_t epoch;        /* of the file, see files/file.h */
 	uint32_t first, count; /* records[first .. first + count) */
 };

@@ -283,6 +283,11 @@ bool outlet_want_ack(struct outlet *o)
 	return home;
 }
 
+unsigned outlet_out(const struct outlet *o)
+{
+	return o->out;
+}
+
 bool outlet_idle(const struct outlet *o)
 {
 	return o->out == 0 && (!o->current || !o->current->n_spans);

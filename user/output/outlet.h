@@ -59,6 +59,8 @@ void outlet_clear(struct outlet *o); /* it was readable: make it quiet again */
 /* Call before waiting for batches to come home; true when they already have. Where the sinks are
  * fast, half of those that are out are waited for: a wake-up for each costs more than it gains. */
 bool outlet_want_ack(struct outlet *o);
+/* Batches that the sinks hold. */
+unsigned outlet_out(const struct outlet *o);
 /* No batch is out and none holds anything. */
 bool outlet_idle(const struct outlet *o);
 /* -errno of the first sink that failed for good, 0: none did. */

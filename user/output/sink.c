@@ -120,6 +120,8 @@ static bool sink_count(struct sink *s, const struct sink_stats *done)
 	s->stats.bytes += done->bytes;
 	s->stats.invalid_records += done->invalid_records;
 	s->stats.retries += done->retries;
+	if (done->retries || done->bytes)
+		s->stats.failing = done->retries;
 	go = !s->abandoned;
 	pthread_mutex_unlock(&s->lock);
 	return go;

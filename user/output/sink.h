@@ -32,6 +32,7 @@ struct sink_options {
 
 struct sink_stats { /* counters, only growing */
 	uint64_t batches, records, bytes, invalid_records, retries;
+	bool failing; /* its last attempt failed */
 };
 
 /* Opens and starts it. -EINVAL: spec is none of the forms above; else the -errno of opening it. */
