@@ -309,6 +309,8 @@ static void fill_self(struct filling *f)
 	f->s->saves = saves.saves;
 	f->s->save_failures = saves.failures;
 	f->s->save_age_ns = saves.age_ns;
+	f->s->reloads = f->c->reloads;
+	f->s->reload_failures = f->c->reload_failures;
 }
 
 static void fill_head(struct filling *f)
