@@ -21,9 +21,11 @@
 #include "base/sys.h"
 #include "collector_impl.h"
 #include "collector_state.h"
+#include "collector_status.h"
 #include "config.h"
 #include "drain/account.h"
 #include "files/files.h"
+#include "serve/status.h"
 
 #define CHECK_NS    (250 * NS_PER_MS)
 #define CHECK_FILES 64
@@ -199,10 +201,9 @@ void collector_ledger_head(const struct collector *c, struct ledger_head *h)
 	}
 }
 
-void collector_answer_ledger(struct collector *c)
+/* True: something was lost. Without memory the text is empty. */
+static bool ledger_text(struct collector *c, enum ledger_format format, struct buf *text)
 {
-	enum ledger_format format = ledger_socket_wanted(c->ledger);
-	struct buf text = {0};
 	struct ledger_head head;
 	struct ledger l;
 	bool lost;
@@ -214,8 +215,29 @@ void collector_answer_ledger(struct collector *c)
 	put_gone(c, &l);
 	collector_each_kept(c, put_kept, &l);
 	lost = ledger_lost(&l);
-	if (ledger_end(&l, format, &text) < 0)
-		buf_done(&text);
+	if (ledger_end(&l, format, text) < 0)
+		buf_done(text);
+	return lost;
+}
+
+static void status_text(struct collector *c, struct buf *text)
+{
+	_cleanup_(status_done) struct status s = {0};
+
+	if (collector_status(c, &s) < 0 || status_merge(&s) < 0 || status_json(&s, 0, text) < 0)
+		buf_done(text);
+}
+
+void collector_answer_ledger(struct collector *c)
+{
+	enum ledger_format format = ledger_socket_wanted(c->ledger);
+	struct buf text = {0};
+	bool lost = false;
+
+	if (format == LEDGER_STATUS)
+		status_text(c, &text);
+	else
+		lost = ledger_text(c, format, &text);
 	ledger_socket_answer(c->ledger, &text, lost);
 }
 

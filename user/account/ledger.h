@@ -28,9 +28,6 @@ struct ledger_entry { /* one log, or a sum of several */
 	struct lost lost[LOST_REASONS];
 };
 
-/* As it is spelled in the checkpoint, in JSON and in the summary: rotated_away, truncated, … */
-const char *lost_name(enum lost_reason reason);
-
 /* As far as a tally says; pending: what was read and is not acknowledged. */
 void ledger_entry_from(struct ledger_entry *e, const struct tally *t);
 /* The left side of the equation minus the right one: 0 when it closes. */
