@@ -101,4 +101,7 @@ bool collector_drain(struct collector *c, int64_t now_ns);
 void collector_drain_found(void *ctx);
 void collector_look(struct collector *c, int64_t now_ns);
 
+/* collector_open.c: never feeds on its own log, nor on what it writes. */
+void collector_exclude_own(struct collector *c);
+
 #endif

@@ -81,23 +81,26 @@ static int open_signals(struct collector *c)
 
 static void exclude_fd(struct collector *c, int fd)
 {
+	int64_t btime = 0;
 	struct stat st;
 
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		files_exclude(c->files, (struct file_id){st.st_dev, st.st_ino});
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	sys.birth(fd, "", &btime);
+	files_exclude(c->files, (struct file_id){st.st_dev, st.st_ino}, btime);
 }
 
-/* hotdrain never feeds on its own log, nor on what it writes. */
-static void exclude_own(struct collector *c)
+void collector_exclude_own(struct collector *c)
 {
 	exclude_fd(c, STDOUT_FILENO);
 	exclude_fd(c, STDERR_FILENO);
 	for (size_t i = 0; i < outlet_sinks(c->outlet); i++) {
+		int64_t btime;
 		dev_t dev;
 		ino_t ino;
 
-		if (sink_inode(outlet_sink(c->outlet, i), &dev, &ino))
-			files_exclude(c->files, (struct file_id){dev, ino});
+		if (sink_inode(outlet_sink(c->outlet, i), &dev, &ino, &btime))
+			files_exclude(c->files, (struct file_id){dev, ino}, btime);
 	}
 	if (c->cfg->own_pod_uid)
 		files_exclude_uid(c->files, c->cfg->own_pod_uid);
@@ -171,7 +174,7 @@ static int open_rooms(struct collector *c)
 	r = collector_open_status(c);
 	if (r < 0)
 		return r;
-	exclude_own(c);
+	collector_exclude_own(c);
 	r = open_state(c); /* last: nobody is told of it who must start again anyway */
 	if (r < 0)
 		return r;

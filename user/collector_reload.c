@@ -31,11 +31,12 @@
 #include "config_watch.h"
 #include "output/outlet.h"
 
-#define PAUSE_NS  (100 * NS_PER_MS) /* between two reloads */
-#define SETTLE_NS (100 * NS_PER_MS) /* the file's last change, and reading it */
-#define NEAR_NS   (50 * NS_PER_MS)  /* between two looks when there are events */
-#define LOOK_NS   (5 * NS_PER_SEC)  /* when there are none */
-#define SLICE_NS  (NS_PER_MS / 4)   /* more than a turn with few lines takes */
+#define PAUSE_NS    (100 * NS_PER_MS) /* between two reloads */
+#define SETTLE_NS   (100 * NS_PER_MS) /* the file's last change, and reading it */
+#define NEAR_NS     (50 * NS_PER_MS)  /* between two looks when there are events */
+#define LOOK_NS     (5 * NS_PER_SEC)  /* when there are none */
+#define CHANGING_NS (5 * NS_PER_MS)   /* between two looks whether removed sinks are done */
+#define SLICE_NS    (NS_PER_MS / 4)   /* more than a turn with few lines takes */
 
 struct reload {
 	struct config_watch *watch; /* NULL: there is no file */
@@ -84,7 +85,9 @@ int collector_reload_fd(const struct collector *c)
 
 int64_t collector_reload_ns(const struct collector *c)
 {
-	return MIN(c->reload->due_ns, c->reload->look_ns);
+	int64_t at = MIN(c->reload->due_ns, c->reload->look_ns);
+
+	return outlet_changing(c->outlet) ? clock_now_ns() + CHANGING_NS : at;
 }
 
 void collector_reload_event(struct collector *c)
@@ -114,11 +117,30 @@ static void refuse(struct collector *c, const char *why)
 	log_err(0, "reload refused, the configuration in force stays: %s", why);
 }
 
+/* What could be had of the new configuration; freed by plan_done if it is not taken. */
+struct plan {
+	struct outlet_change *sinks;
+};
+
+static void plan_done(struct plan *p)
+{
+	outlet_change_free(p->sinks);
+}
+
+/* Tries everything that can fail, without effect; -errno and why. */
+static int plan(struct collector *c, const struct config *next, struct plan *p, char *why)
+{
+	_Static_assert(OUTLET_WHY_MAX <= CONFIG_WHY_MAX, "each fits");
+	return outlet_prepare(c->outlet, next->sinks.items, next->sinks.n, &p->sinks, why);
+}
+
 /* Nothing fails from here on. */
-static void take(struct collector *c, struct config *next)
+static void take(struct collector *c, struct config *next, struct plan *p)
 {
 	config_exchange(c->cfg, next);
 	collector_take_limits(c);
+	outlet_change(c->outlet, take_ptr(p->sinks), c->cfg->stop_timeout_ns);
+	collector_exclude_own(c);
 	outlet_resize(c->outlet, c->cfg->batch_bytes, reader_longest_line(c->reader.line_max));
 }
 
@@ -126,6 +148,7 @@ static void reload(struct collector *c)
 {
 	_cleanup_(config_done) struct config next = {};
 	_cleanup_(buf_done) struct buf now = {}, later = {};
+	_cleanup_(plan_done) struct plan p = {};
 	char why[CONFIG_WHY_MAX];
 	int n_now, n_later;
 
@@ -143,8 +166,12 @@ static void reload(struct collector *c)
 		refuse(c, strerror(ENOMEM));
 		return;
 	}
+	if (n_now && plan(c, &next, &p, why) < 0) {
+		refuse(c, why);
+		return;
+	}
 	if (n_now)
-		take(c, &next);
+		take(c, &next, &p);
 	c->reloads++;
 	if (n_now || !n_later)
 		log_info("reload: changed: %s", n_now ? now.data : "nothing");
@@ -164,7 +191,7 @@ void collector_reload_turn(struct collector *c, int64_t now_ns)
 			r->due_ns = r->asked ? r->due_ns : r->look_ns;
 		}
 	}
-	if (now_ns < r->due_ns)
+	if (now_ns < r->due_ns || outlet_changing(c->outlet))
 		return;
 	r->asked = false;
 	r->due_ns = INT64_MAX;

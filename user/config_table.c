@@ -191,7 +191,6 @@ const struct option config_options[] = {
 	 .help = "a further directory that symbolic links below a root may lead into; may "
 		 "be repeated"},
 	{"sink", 'o', false, &sink, FIELD(sinks), .initial = "stdout",
-	 .at_start = true,
 	 .help = "where lines go: stdout, file:PATH or null; may be repeated"},
 	{"state", 's', false, &state, FIELD(state), .initial = CONFIG_STATE_DEFAULT,
 	 .at_start = true,

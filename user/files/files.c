@@ -78,18 +78,25 @@ void files_started(struct files *fs)
 	fs->starting = false;
 }
 
-int files_exclude(struct files *fs, struct file_id id)
+int files_exclude(struct files *fs, struct file_id id, int64_t btime_ns)
 {
-	struct excluded *e = calloc(1, sizeof(*e));
+	struct table_node *n = table_get(&fs->excluded, &id, sizeof(id));
+	struct excluded *e;
 	int r;
 
+	if (n) {
+		container_of(n, struct excluded, by_id)->btime_ns = btime_ns;
+		return 0;
+	}
+	e = calloc(1, sizeof(*e));
 	if (!e)
 		return -ENOMEM;
 	e->id = id;
+	e->btime_ns = btime_ns;
 	r = table_add(&fs->excluded, &e->by_id, &e->id, sizeof(e->id));
 	if (r < 0)
 		free(e);
-	return r == -EEXIST ? 0 : r;
+	return r;
 }
 
 void files_exclude_uid(struct files *fs, const char *uid)

@@ -54,8 +54,9 @@ void files_free(struct files *fs);
 /* Files found before this call were there at the start; skip: those are read from their end on. */
 void files_start(struct files *fs, bool skip_existing);
 void files_started(struct files *fs);
-/* Never collected: a sink's own file. */
-int files_exclude(struct files *fs, struct file_id id);
+/* Never collected: a sink's own file. btime_ns: its time of birth, as its inode may be another
+ * file's one day; 0: not known. */
+int files_exclude(struct files *fs, struct file_id id, int64_t btime_ns);
 /* Never collected: every file below a directory whose name ends in _UID (hotdrain's own pod). */
 void files_exclude_uid(struct files *fs, const char *uid);
 

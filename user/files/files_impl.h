@@ -18,6 +18,7 @@ enum told { TOLD_BY_LIST, TOLD_OF_BIRTH, TOLD_OF_MOVE, TOLD_OF_WRITE };
 struct excluded {
 	struct table_node by_id;
 	struct file_id id;
+	int64_t btime_ns; /* 0: not known */
 };
 
 struct files {

@@ -327,9 +327,15 @@ static bool is_excluded(const struct files *fs, const char *path)
 	return (fs->excluded_uid && strstr(path, fs->excluded_uid)) || pod_path_docker_own(path);
 }
 
-static bool is_excluded_id(const struct files *fs, struct file_id id)
+/* A sink that is gone has given its file's inode free, perhaps. */
+static bool is_excluded_id(const struct files *fs, struct file_id id, const char *path)
 {
-	return table_get(&fs->excluded, &id, sizeof(id));
+	struct table_node *n = table_get(&fs->excluded, &id, sizeof(id));
+	const struct excluded *e = n ? container_of(n, struct excluded, by_id) : NULL;
+	int64_t btime;
+
+	return e && (!e->btime_ns || sys.birth(AT_FDCWD, path, &btime) < 0 || !btime ||
+		     btime == e->btime_ns);
 }
 
 bool files_ignores(const struct files *fs, const char *path)
@@ -370,7 +376,7 @@ void files_told(struct files *fs, const char *path, const char *alias, enum told
 			files_lose_name(fs, at);
 		return;
 	}
-	if (is_excluded_id(fs, id))
+	if (is_excluded_id(fs, id, path))
 		return;
 	f = files_of(fs, id);
 	if (f && !is_still(f, path)) {

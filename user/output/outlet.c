@@ -10,11 +10,9 @@
  * second queue for quiet files (their lines would overtake their own), fewer batches (two are the
  * least that keep a sink busy, and are still 17 ms).
  */
-#include "output/outlet.h"
-
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -23,41 +21,17 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "output/batch.h"
-#include "output/sink.h"
+#include "output/outlet_impl.h"
 
 #define FILL_MIN_BYTES   ((size_t)16 << 10)
 #define FILL_START_BYTES ((size_t)64 << 10)
 #define PACE_NS          (50 * NS_PER_MS)
+#define CHANGING_MS      5
 
-/* What the slowest sink takes: bytes in ns of work, halved now and then. */
-struct pace {
-	uint64_t bytes;
-	int64_t busy_ns, last_ns;
-};
-
-struct outlet {
-	struct sink **sinks;
-	size_t n_sinks;
-	struct batch *pool, *current;
-	unsigned out, batches;
-	size_t batch_bytes, fill_bytes; /* at most; now */
-	size_t longest_line;
-	struct pace pace;
-	int fd;
-	atomic_bool any, any_lost;
-	atomic_int failed;
-	pthread_mutex_t lock;
-	struct batch *acked;    /* this and on: under lock */
-	unsigned n_acked, want; /* want 0: nobody waits */
-};
-
-static void on_ack(void *ctx, struct sink *s, struct batch *b, bool delivered)
+void outlet_let_go(struct outlet *o, struct batch *b)
 {
-	struct outlet *o = ctx;
 	bool wake;
 
-	if (!delivered)
-		atomic_store(&o->any_lost, true);
 	if (atomic_fetch_sub(&b->holders, 1) != 1)
 		return;
 	b->acked_ns = clock_now_ns();
@@ -73,29 +47,84 @@ static void on_ack(void *ctx, struct sink *s, struct batch *b, bool delivered)
 		eventfd_write(o->fd, 1);
 }
 
+static void on_ack(void *ctx, struct sink *s, struct batch *b, bool delivered)
+{
+	struct outlet_sink *os = ctx;
+	struct outlet *o = os->o;
+	bool leaving = atomic_load(&os->leaving);
+
+	if (!delivered && leaving) {
+		os->back[os->n_back++] = b;
+	} else {
+		if (!delivered)
+			atomic_store(&o->any_lost, true);
+		outlet_let_go(o, b);
+	}
+	atomic_fetch_add(&os->answered, 1);
+	if (leaving)
+		eventfd_write(o->fd, 1);
+}
+
 static void on_fail(void *ctx, struct sink *s, int err)
 {
-	struct outlet *o = ctx;
+	struct outlet_sink *os = ctx;
 	int none = 0;
 
-	atomic_compare_exchange_strong(&o->failed, &none, err);
-	eventfd_write(o->fd, 1);
+	if (atomic_load(&os->leaving))
+		return;
+	atomic_compare_exchange_strong(&os->o->failed, &none, err);
+	eventfd_write(os->o->fd, 1);
+}
+
+int outlet_sink_new(struct outlet *o, const char *spec, struct outlet_sink **ret_sink, char *why)
+{
+	struct outlet_sink *os = calloc(1, sizeof(*os));
+	struct sink_options so = {.format = o->format,
+				  .queue_max = o->batches,
+				  .ctx = os,
+				  .on_ack = on_ack,
+				  .on_fail = on_fail};
+	int r = -ENOMEM;
+
+	if (os) {
+		os->o = o;
+		os->back = calloc(o->batches, sizeof(*os->back));
+	}
+	if (os && os->back)
+		r = sink_new(spec, &so, &os->sink);
+	if (r == 0) {
+		*ret_sink = os;
+		return 0;
+	}
+	if (r == -EINVAL)
+		snprintf(why, OUTLET_WHY_MAX,
+			 "--sink: expected stdout, file:PATH or null, got '%s'", spec);
+	else
+		snprintf(why, OUTLET_WHY_MAX, "sink %s: %s", spec, strerror(-r));
+	outlet_sink_free(os);
+	return r;
+}
+
+void outlet_sink_free(struct outlet_sink *os)
+{
+	if (!os)
+		return;
+	sink_free(os->sink);
+	free(os->back);
+	free(os);
 }
 
 static int outlet_init(struct outlet *o, const struct outlet_options *opt)
 {
-	struct sink_options so = {.format = opt->format,
-				  .queue_max = opt->batches,
-				  .ctx = o,
-				  .on_ack = on_ack,
-				  .on_fail = on_fail};
+	char why[OUTLET_WHY_MAX];
 	int r;
 
 	o->batches = opt->batches;
+	o->format = opt->format;
 	o->batch_bytes = opt->batch_bytes;
 	o->longest_line = opt->longest_line;
 	o->fill_bytes = MIN(FILL_START_BYTES, opt->batch_bytes);
-	o->sinks = calloc(opt->n_specs, sizeof(*o->sinks));
+	o->sinks = calloc(opt->n_specs, sizeof(struct outlet_sink *));
 	o->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!o->sinks || o->fd < 0)
 		return log_err(-ENOMEM, "sinks: %s", strerror(ENOMEM));
@@ -109,12 +138,9 @@ static int outlet_init(struct outlet *o, const struct outlet_options *opt)
 		o->pool = b;
 	}
 	for (size_t i = 0; i < opt->n_specs; i++) {
-		r = sink_new(opt->specs[i], &so, &o->sinks[i]);
-		if (r == -EINVAL)
-			return log_err(r, "--sink: expected stdout, file:PATH or null, got '%s'",
-				       opt->specs[i]);
+		r = outlet_sink_new(o, opt->specs[i], &o->sinks[i], why);
 		if (r < 0)
-			return log_err(r, "sink %s: %s", opt->specs[i], strerror(-r));
+			return log_err(r, "%s", why);
 		o->n_sinks++;
 	}
 	return 0;
@@ -154,7 +180,14 @@ void outlet_free(struct outlet *o)
 	if (!o)
 		return;
 	for (size_t i = 0; i < o->n_sinks; i++)
-		sink_free(o->sinks[i]);
+		outlet_sink_free(o->sinks[i]);
+	while (o->leaving) {
+		struct outlet_sink *os = o->leaving;
+
+		o->leaving = os->next;
+		if (sink_ended(os->sink)) /* else its thread may still ask who it is */
+			outlet_sink_free(os);
+	}
 	free_batches(o->acked);
 	free_batches(o->pool);
 	if (o->current)
@@ -179,7 +212,7 @@ void outlet_resize(struct outlet *o, size_t batch_bytes, size_t longest_line)
 
 struct batch *outlet_batch(struct outlet *o)
 {
-	struct batch *b = o->pool;
+	struct batch *b = o->changing ? NULL : o->pool;
 
 	if (!o->current && b && batch_fit(b, o->batch_bytes, o->longest_line) == 0) {
 		o->pool = b->next;
@@ -188,6 +221,12 @@ struct batch *outlet_batch(struct outlet *o)
 		o->current = b;
 	}
 	return o->current;
+}
+
+void outlet_put(struct outlet_sink *os, struct batch *b)
+{
+	os->given++;
+	sink_put(os->sink, b);
 }
 
 void outlet_hand_on(struct outlet *o)
@@ -201,7 +240,7 @@ void outlet_hand_on(struct outlet *o)
 	b->handed_ns = clock_now_ns();
 	atomic_store(&b->holders, (unsigned)o->n_sinks);
 	for (size_t i = 0; i < o->n_sinks; i++)
-		sink_put(o->sinks[i], b);
+		outlet_put(o->sinks[i], b);
 }
 
 int64_t outlet_waiting_since(const struct outlet *o)
@@ -234,6 +273,8 @@ void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span 
 	struct batch *list = NULL, *next;
 	bool delivered;
 
+	if (o->leaving)
+		outlet_reap(o);
 	if (!atomic_exchange(&o->any, false))
 		return;
 	pthread_mutex_lock(&o->lock);
@@ -303,10 +344,18 @@ bool outlet_stop(struct outlet *o, int timeout_ms)
 	int64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
 	bool all = true;
 
+	while (o->changing && clock_now_ns() < deadline_ns) {
+		struct pollfd fd = {o->fd, POLLIN, 0};
+
+		outlet_reap(o);
+		if (o->changing)
+			poll(&fd, 1, CHANGING_MS);
+	}
+	all = !o->changing;
 	for (size_t i = 0; i < o->n_sinks; i++) {
 		int64_t left_ns = MAX(deadline_ns - clock_now_ns(), INT64_C(0));
 
-		all = sink_stop(o->sinks[i], (int)(left_ns / NS_PER_MS)) && all;
+		all = sink_stop(o->sinks[i]->sink, (int)(left_ns / NS_PER_MS)) && all;
 	}
 	return all;
 }
@@ -318,5 +367,5 @@ size_t outlet_sinks(const struct outlet *o)
 
 const struct sink *outlet_sink(const struct outlet *o, size_t i)
 {
-	return o->sinks[i];
+	return o->sinks[i]->sink;
 }

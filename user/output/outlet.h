@@ -21,10 +21,12 @@
 
 struct batch;
 struct outlet;
+struct outlet_change;
 struct sink;
 struct span;
 
 #define OUTLET_QUEUE_NS (10 * NS_PER_MS)
+#define OUTLET_WHY_MAX  512
 
 struct outlet_options {
 	char *const *specs; /* sinks, as sink_new takes them */
@@ -41,6 +43,22 @@ void outlet_free(struct outlet *o); /* after outlet_stop returned true */
 
 /* Other limits, from the next batch on; where there is no memory for it, the pool is dry. */
 void outlet_resize(struct outlet *o, size_t batch_bytes, size_t longest_line);
+
+/*
+ * Other sinks. One whose spec stays is not touched; one that is new is opened by outlet_prepare,
+ * which changes nothing else: 0, or -errno and why (OUTLET_WHY_MAX bytes). outlet_change cannot
+ * fail and takes *change over; outlet_change_free: it is not wanted after all.
+ *
+ * What was handed on before is delivered to the sinks that it was given to, and nothing is handed
+ * on to the new set before a removed one has: so lines stay in order over all of them. One that
+ * has not delivered after patience_ns, or fails, hands what it has to the new sinks.
+ */
+int outlet_prepare(struct outlet *o, char *const *specs, size_t n,
+		   struct outlet_change **ret_change, char *why);
+void outlet_change(struct outlet *o, struct outlet_change *change, int64_t patience_ns);
+void outlet_change_free(struct outlet_change *change);
+/* A change has not come to its end: there can be no other. */
+bool outlet_changing(const struct outlet *o);
 
 /* The batch to fill; NULL: the pool is dry. */
 struct batch *outlet_batch(struct outlet *o);

@@ -35,6 +35,7 @@
 #define RETRY_MIN_MS 100u
 #define RETRY_MAX_MS 5000u
 #define LOG_EVERY_NS (10 * NS_PER_SEC)
+#define ABANDON_MS   200
 
 struct sink {
 	char *name;
@@ -49,6 +50,7 @@ struct sink {
 	pthread_cond_t change; /* for sink_stop: ended, callback over */
 	/* Under the lock: */
 	struct batch **ring; /* options.queue_max */
+	struct batch *taken; /* from it, and not acknowledged */
 	unsigned first, count;
 	bool stopping, abandoned, ended, calling;
 	struct sink_stats stats;
@@ -81,7 +83,7 @@ static struct batch *sink_take(struct sink *s)
 	while (!s->count && !s->stopping)
 		pthread_cond_wait(&s->wake, &s->lock);
 	if (s->count && !s->abandoned) {
-		b = s->ring[s->first];
+		b = s->taken = s->ring[s->first];
 		s->first = (s->first + 1) % s->options.queue_max;
 		s->count--;
 	}
@@ -198,6 +200,7 @@ static void *sink_run(void *arg)
 			sink_fail(s, r);
 		if (r > 0 || !sink_call_begin(s))
 			break;
+		s->taken = NULL; /* nobody looks at it before the call has ended */
 		s->options.on_ack(s->options.ctx, s, b, r == 0);
 		sink_call_end(s);
 	}
@@ -282,22 +285,64 @@ void sink_put(struct sink *s, struct batch *b)
 	pthread_cond_signal(&s->wake); /* it need not wait for the lock when it wakes */
 }
 
+void sink_end(struct sink *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->stopping = true;
+	pthread_cond_broadcast(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool sink_ended(struct sink *s)
+{
+	bool ended;
+
+	pthread_mutex_lock(&s->lock);
+	ended = s->ended;
+	pthread_mutex_unlock(&s->lock);
+	return ended;
+}
+
+/* The thread may be reading a batch just now; if it does not end soon it is in a write, and touches
+ * none any more when it comes back. */
+unsigned sink_abandon(struct sink *s, struct batch **ret_batches)
+{
+	struct timespec until = time_after_ms(ABANDON_MS);
+	unsigned n = 0;
+
+	pthread_mutex_lock(&s->lock);
+	s->stopping = s->abandoned = true;
+	pthread_cond_broadcast(&s->wake);
+	while (s->calling)
+		pthread_cond_wait(&s->change, &s->lock);
+	while (!s->ended)
+		if (pthread_cond_timedwait(&s->change, &s->lock, &until) == ETIMEDOUT)
+			break;
+	if (s->taken)
+		ret_batches[n++] = take_ptr(s->taken);
+	for (; s->count; s->count--) {
+		ret_batches[n++] = s->ring[s->first];
+		s->first = (s->first + 1) % s->options.queue_max;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
 bool sink_stop(struct sink *s, int timeout_ms)
 {
 	struct timespec until = time_after_ms(timeout_ms);
 	bool ended;
 
+	sink_end(s);
 	pthread_mutex_lock(&s->lock);
-	s->stopping = true;
-	pthread_cond_broadcast(&s->wake);
 	while (!s->ended)
 		if (pthread_cond_timedwait(&s->change, &s->lock, &until) == ETIMEDOUT)
 			break;
-	s->abandoned = !s->ended;
+	s->abandoned = s->abandoned || !s->ended;
 	pthread_cond_broadcast(&s->wake);
 	while (s->calling)
 		pthread_cond_wait(&s->change, &s->lock);
-	ended = !s->abandoned;
+	ended = s->ended;
 	pthread_mutex_unlock(&s->lock);
 	if (s->started) {
 		if (ended)
@@ -314,7 +359,9 @@ void sink_free(struct sink *s)
 	if (!s)
 		return;
 	/* With its thread still in it, it is better leaked. */
-	if (s->abandoned || (s->started && !sink_stop(s, 1000)))
+	if (s->abandoned && (!s->started || !sink_ended(s)))
+		return;
+	if (s->started && !sink_stop(s, 1000))
 		return;
 	if (s->self)
 		s->ops->close(s->self);
@@ -341,7 +388,7 @@ void sink_stats(const struct sink *s, struct sink_stats *ret_stats)
 	pthread_mutex_unlock(lock);
 }
 
-bool sink_inode(const struct sink *s, dev_t *ret_dev, ino_t *ret_ino)
+bool sink_inode(const struct sink *s, dev_t *ret_dev, ino_t *ret_ino, int64_t *ret_btime_ns)
 {
-	return s->ops->inode(s->self, ret_dev, ret_ino);
+	return s->ops->inode(s->self, ret_dev, ret_ino, ret_btime_ns);
 }

@@ -42,10 +42,19 @@ void sink_put(struct sink *s, struct batch *b);
  * thread is then blocked in a write and neither the sink nor the batches it holds may be freed: the
  * process is about to exit). No callback runs after it has returned. */
 bool sink_stop(struct sink *s, int timeout_ms);
+/* Begins what sink_stop does, and does not wait for it. */
+void sink_end(struct sink *s);
+bool sink_ended(struct sink *s); /* its thread is done: sink_free does not wait */
+/* No callback runs after it has returned, and the batches that were not acknowledged are the
+ * caller's again: their number, in the order in which they were put. Of the first some may have
+ * been delivered. ret_batches: queue_max of them. */
+unsigned sink_abandon(struct sink *s, struct batch **ret_batches);
+/* One that was abandoned and has not ended is left as it is. */
 void sink_free(struct sink *s);
 const char *sink_name(const struct sink *s);
 void sink_stats(const struct sink *s, struct sink_stats *ret_stats);
-/* The file it writes to, so that it is never collected: false when it is not a regular file. */
-bool sink_inode(const struct sink *s, dev_t *ret_dev, ino_t *ret_ino);
+/* The file it writes to and its time of birth (0: not known), so that it is never collected: false
+ * when it is not a regular file. */
+bool sink_inode(const struct sink *s, dev_t *ret_dev, ino_t *ret_ino, int64_t *ret_btime_ns);
 
 #endif

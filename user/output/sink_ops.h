@@ -22,7 +22,7 @@ struct sink_ops {
 	 * something (at most 100 ms), so that sink_stop is noticed.
 	 */
 	int (*step)(void *self, struct sink_stats *stats);
-	bool (*inode)(const void *self, dev_t *ret_dev, ino_t *ret_ino);
+	bool (*inode)(const void *self, dev_t *ret_dev, ino_t *ret_ino, int64_t *ret_btime_ns);
 };
 
 extern const struct sink_ops sink_stream_ops;

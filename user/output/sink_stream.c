@@ -160,15 +160,17 @@ static int stream_step(void *self, struct sink_stats *stats)
 	return s->written < s->out.len || !s->encoded;
 }
 
-static bool stream_inode(const void *self, dev_t *ret_dev, ino_t *ret_ino)
+static bool stream_inode(const void *self, dev_t *ret_dev, ino_t *ret_ino, int64_t *ret_btime_ns)
 {
 	const struct sink_stream *s = self;
+	int64_t btime;
 	struct stat st;
 
 	if (s->fd < 0 || sys.fstat(s->fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return false;
 	*ret_dev = st.st_dev;
 	*ret_ino = st.st_ino;
+	*ret_btime_ns = sys.birth(s->fd, "", &btime) == 0 ? btime : 0;
 	return true;
 }
 

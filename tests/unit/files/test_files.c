@@ -264,7 +264,7 @@ static void excluded_files_are_never_opened(void **state)
 
 	test_write(at(w, "own.log"), "a", "x\n");
 	stat(at(w, "own.log"), &st);
-	files_exclude(w->files, (struct file_id){st.st_dev, st.st_ino});
+	files_exclude(w->files, (struct file_id){st.st_dev, st.st_ino}, 0);
 	files_exclude_uid(w->files, "1234-5678");
 	files_found(w->files, at(w, "own.log"), NULL);
 	mkdir(at(w, "ns_hotdrain_1234-5678"), 0700);

@@ -44,11 +44,12 @@ static void file_gets_everything_in_order(void **state)
 	struct stat st;
 	dev_t dev;
 	ino_t ino;
+	int64_t btime;
 
 	open_sink(w, w->spec);
 	assert_int_equal(stat(w->file, &st), 0);
 	assert_int_equal(st.st_mode & 0133, 0);
-	assert_true(sink_inode(w->sink, &dev, &ino));
+	assert_true(sink_inode(w->sink, &dev, &ino, &btime));
 	assert_true(dev == st.st_dev && ino == st.st_ino);
 	put_batches(w, BATCHES, BATCH_RECORDS);
 	wait_acks(w, BATCHES);
@@ -108,9 +109,10 @@ static void null_counts_and_drops(void **state)
 	struct sink_stats stats;
 	dev_t dev;
 	ino_t ino;
+	int64_t btime;
 
 	open_sink(w, "null");
-	assert_false(sink_inode(w->sink, &dev, &ino));
+	assert_false(sink_inode(w->sink, &dev, &ino, &btime));
 	put_batches(w, 2, 100);
 	wait_acks(w, 2);
 	sink_stats(w->sink, &stats);
