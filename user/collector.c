@@ -169,7 +169,6 @@ static void slow_work(struct collector *c, int64_t now_ns)
 	if (now_ns >= tree_next_ns(c->tree))
 		tree_turn(c->tree, now_ns);
 	collector_resume_rest(c, now_ns);
-	collector_reload_turn(c, now_ns);
 }
 
 static void note_growth(void *ctx, struct file *f)
@@ -221,6 +220,7 @@ static bool collector_turn(struct collector *c, bool more)
 		outlet_hand_on(c->outlet);
 	collector_save(c, now);
 	collector_check_ledger(c, now);
+	collector_reload_turn(c, now);
 	c->failure = outlet_failed(c->outlet);
 	c->idle = !c->failure && !more && is_idle(c, now);
 	if (c->failure || c->idle)

@@ -17,6 +17,7 @@
 #include "collector_end.h"
 #include "collector_files.h"
 #include "collector_impl.h"
+#include "collector_leave.h"
 #include "collector_state.h"
 #include "collector_status.h"
 #include "config.h"
@@ -171,7 +172,7 @@ static void collect_claims(struct collector *c)
 		struct file *f = container_of(l, struct file, in_hot);
 
 		if (!file_dirty(f) || !file_eligible(f) || is_lost(f) || may_have_elders(c, f) ||
-		    (f->compressed && inflating++ >= INFLATING_MAX) ||
+		    collector_has_left(c, f) || (f->compressed && inflating++ >= INFLATING_MAX) ||
 		    (c->ending && !collector_is_held(f) && !is_held(f->chain)))
 			continue;
 		if (!claims_room(c))

@@ -10,6 +10,7 @@
 #include "collector_end.h"
 #include "collector_files.h"
 #include "collector_impl.h"
+#include "collector_leave.h"
 #include "collector_state.h"
 #include "collector_status.h"
 #include "config.h"
@@ -59,7 +60,8 @@ static void opened(void *ctx, struct file *f)
 	f->seen_shrinks = total.shrinks;
 	account_begin(f, c->counts, ACCOUNT_UNKNOWN);
 	collector_restore_chain(c, f->chain);
-	collector_resume_file(c, f);
+	if (!collector_back_file(c, f))
+		collector_resume_file(c, f);
 	c->active_ns = now;
 	c->found_new = true;
 	collector_file_changed(c, f);
@@ -96,7 +98,10 @@ static void released(void *ctx, struct file *f)
 	list_del(&f->in_hot);
 	if (f->wd >= 0)
 		watch_del(c->watch, f->wd);
-	account_end(f, c->counts);
+	if (f->leave_at)
+		account_leave(f, c->counts);
+	else
+		account_end(f, c->counts);
 	collector_file_leaves(c, f);
 	if (f->slot >= 0)
 		write_count_del(c->counts, f->slot);
@@ -217,6 +222,16 @@ static void gone_below(void *ctx, const char *dir)
 	files_gone_below(((struct collector *)ctx)->files, dir);
 }
 
+static void starting(void *ctx, bool begin)
+{
+	struct collector *c = ctx;
+
+	if (begin)
+		files_start(c->files, c->cfg->start == CONFIG_START_END && !c->restarted);
+	else
+		files_started(c->files);
+}
+
 struct tree_hooks collector_tree_hooks(struct collector *c)
 {
 	return (struct tree_hooks){.ctx = c,
@@ -228,6 +243,8 @@ struct tree_hooks collector_tree_hooks(struct collector *c)
 				   .vanished = vanished,
 				   .gone = gone,
 				   .gone_below = gone_below,
+				   .starting = starting,
+				   .unfollowed = collector_unfollowed,
 				   .between = collector_drain_found};
 }
 

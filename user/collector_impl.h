@@ -20,6 +20,7 @@ struct config;
 struct counted;
 struct event_queue;
 struct files;
+struct leave;
 struct ledger_socket;
 struct outlet;
 struct reload;
@@ -56,6 +57,7 @@ struct collector {
 	int64_t changed_ns;       /* something to save since, 0: nothing */
 	struct changes *changes;  /* what, NULL: nothing is saved */
 	struct reload *reload;
+	struct leave *leave; /* files that are not followed any more */
 	uint64_t reloads, reload_failures;
 	struct join_budget joins;
 	struct reader reader;

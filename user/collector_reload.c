@@ -27,9 +27,11 @@
 #include "base/slice.h"
 #include "base/sys.h"
 #include "collector_impl.h"
+#include "collector_leave.h"
 #include "config.h"
 #include "config_watch.h"
 #include "output/outlet.h"
+#include "watch/tree.h"
 
 #define PAUSE_NS    (100 * NS_PER_MS) /* between two reloads */
 #define SETTLE_NS   (100 * NS_PER_MS) /* the file's last change, and reading it */
@@ -52,6 +54,8 @@ int collector_open_reload(struct collector *c)
 	if (!r)
 		return -ENOMEM;
 	c->reload = r;
+	if (collector_leave_new(c) < 0)
+		return -ENOMEM;
 	r->due_ns = r->look_ns = INT64_MAX;
 	r->last_ns = -PAUSE_NS;
 	if (!c->cfg->config_path)
@@ -68,6 +72,7 @@ void collector_close_reload(struct collector *c)
 		return;
 	config_watch_free(r->watch);
 	free(r);
+	collector_leave_free(c);
 }
 
 void collector_ask_reload(struct collector *c)
@@ -85,8 +90,9 @@ int collector_reload_fd(const struct collector *c)
 
 int64_t collector_reload_ns(const struct collector *c)
 {
-	int64_t at = MIN(c->reload->due_ns, c->reload->look_ns);
+	int64_t at = MIN(c->reload->due_ns, c->reload->look_ns), leave = collector_leave_ns(c);
 
+	at = MIN(at, leave);
 	return outlet_changing(c->outlet) ? clock_now_ns() + CHANGING_NS : at;
 }
 
@@ -120,18 +126,28 @@ static void refuse(struct collector *c, const char *why)
 /* What could be had of the new configuration; freed by plan_done if it is not taken. */
 struct plan {
 	struct outlet_change *sinks;
+	struct roots *roots; /* NULL: they stay */
 };
 
 static void plan_done(struct plan *p)
 {
 	outlet_change_free(p->sinks);
+	tree_prepare_free(p->roots);
 }
 
 /* Tries everything that can fail, without effect; -errno and why. */
 static int plan(struct collector *c, const struct config *next, struct plan *p, char *why)
 {
-	_Static_assert(OUTLET_WHY_MAX <= CONFIG_WHY_MAX, "each fits");
-	return outlet_prepare(c->outlet, next->sinks.items, next->sinks.n, &p->sinks, why);
+	int r = 0;
+
+	_Static_assert(OUTLET_WHY_MAX <= CONFIG_WHY_MAX && TREE_WHY_MAX <= CONFIG_WHY_MAX,
+		       "each fits");
+	if (!config_list_same(&next->roots, &c->cfg->roots) ||
+	    !config_list_same(&next->link_roots, &c->cfg->link_roots))
+		r = tree_prepare(next->roots.items, next->roots.n, next->link_roots.items,
+				 next->link_roots.n, &p->roots, why);
+	return r < 0 ? r
+		     : outlet_prepare(c->outlet, next->sinks.items, next->sinks.n, &p->sinks, why);
 }
 
 /* Nothing fails from here on. */
@@ -141,6 +157,10 @@ static void take(struct collector *c, struct config *next, struct plan *p)
 	collector_take_limits(c);
 	outlet_change(c->outlet, take_ptr(p->sinks), c->cfg->stop_timeout_ns);
 	collector_exclude_own(c);
+	if (p->roots) {
+		tree_change(c->tree, take_ptr(p->roots));
+		c->unsettled = true; /* events of what was found are waited for */
+	}
 	outlet_resize(c->outlet, c->cfg->batch_bytes, reader_longest_line(c->reader.line_max));
 }
 
@@ -183,6 +203,7 @@ void collector_reload_turn(struct collector *c, int64_t now_ns)
 {
 	struct reload *r = c->reload;
 
+	collector_leave_turn(c, now_ns);
 	if (now_ns >= r->look_ns) {
 		r->looked_ns = now_ns;
 		r->look_ns = now_ns + LOOK_NS;

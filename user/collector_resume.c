@@ -125,7 +125,7 @@ bool resume_holds(struct file *f, uint64_t offset, uint32_t len, uint32_t sum)
 }
 
 /* A .gz that cannot be inflated (or is not written) up to the offset holds nothing else either. */
-static bool holds_content(struct file *f, const struct checkpoint_entry *e)
+bool resume_is_of(struct file *f, const struct checkpoint_entry *e)
 {
 	struct stat st;
 
@@ -154,19 +154,13 @@ static void set_place(struct file *f, const struct checkpoint_entry *e)
 	} else {
 		f->skip_line = e->flags & CHECKPOINT_SKIP;
 	}
+	f->sync_line = false;
 	f->hole = !f->offset;
 	n = MIN(f->offset, (uint64_t)MARK_BYTES);
 	if (reader_pread_all(f, bytes, n, 0) == (ssize_t)n)
 		f->head = mark_of(bytes, n);
 	if (reader_pread_all(f, bytes, n, f->offset - n) == (ssize_t)n)
 		f->mark = mark_of(bytes, n);
-}
-
-/* f's counter has gone on since e was saved. */
-static bool left_at(const struct collector *c, const struct file *f,
-		    const struct checkpoint_entry *e)
-{
-	return f->slot >= 0 && write_count_left_at(c->counts, f->slot, e->consumed);
 }
 
 /* What is taken again is in the log's account already. */
@@ -179,6 +173,23 @@ static void take_back(struct tally *t, uint64_t bytes)
 	t->written_bytes -= bytes;
 }
 
+void resume_set_place(struct file *f, const struct checkpoint_entry *e)
+{
+	f->resumed = true;
+	f->expected = e->size;
+	set_place(f, e);
+	take_back(&f->chain->tally, e->offset - f->offset);
+	f->identity.head_len = e->head_len;
+	f->identity.head_sum = e->head_sum;
+}
+
+/* f's counter has gone on since e was saved. */
+static bool left_at(const struct collector *c, const struct file *f,
+		    const struct checkpoint_entry *e)
+{
+	return f->slot >= 0 && write_count_left_at(c->counts, f->slot, e->consumed);
+}
+
 void resume_go_on(struct collector *c, struct wanted *w, struct file *f)
 {
 	const struct checkpoint_entry *e = w->e;
@@ -186,14 +197,9 @@ void resume_go_on(struct collector *c, struct wanted *w, struct file *f)
 
 	w->fate = FATE_FOUND;
 	r->found++;
-	f->resumed = true;
-	f->expected = e->size;
-	set_place(f, e);
-	take_back(&f->chain->tally, e->offset - f->offset);
+	resume_set_place(f, e);
 	account_begin(f, c->counts,
 		      left_at(c, f, e) ? e->consumed - (e->offset - f->offset) : ACCOUNT_UNKNOWN);
-	f->identity.head_len = e->head_len;
-	f->identity.head_sum = e->head_sum;
 	gz_free(take_ptr(f->gz)); /* it may wait long for its turn, and its window is large */
 }
 
@@ -211,7 +217,7 @@ void collector_resume_file(struct collector *c, struct file *f)
 		if (w->fate != FATE_OPEN || e->flags & CHECKPOINT_GZ ||
 		    (e->dev != f->id.dev && e->head_len < HEAD_TELLS))
 			continue;
-		if (holds_content(f, e)) {
+		if (resume_is_of(f, e)) {
 			resume_go_on(c, w, f);
 			return;
 		}
@@ -250,7 +256,7 @@ struct wanted *resume_by_content(const struct resume *r, struct file *f, const c
 {
 	for (struct wanted *w = resume_of_log(r, path); w; w = w->same_log)
 		if (((w->fate == FATE_OPEN && f->compressed) || w->fate == FATE_REWRITTEN) &&
-		    !(w->e->flags & CHECKPOINT_GZ) && head_tells(w->e) && holds_content(f, w->e))
+		    !(w->e->flags & CHECKPOINT_GZ) && head_tells(w->e) && resume_is_of(f, w->e))
 			return w;
 	return NULL;
 }

@@ -52,6 +52,9 @@ bool resume_holds(struct file *f, uint64_t offset, uint32_t len, uint32_t sum);
 struct wanted *resume_of_log(const struct resume *r, const char *path);
 /* The entry whose content a file that nobody knew holds, or NULL. */
 struct wanted *resume_by_content(const struct resume *r, struct file *f, const char *path);
+/* f's content is what e says, and it goes on where e says. */
+bool resume_is_of(struct file *f, const struct checkpoint_entry *e);
+void resume_set_place(struct file *f, const struct checkpoint_entry *e);
 void resume_go_on(struct collector *c, struct wanted *w, struct file *f);
 /* Opens those compressed files that hold something wanted. */
 void collector_resume_gz(struct collector *c);

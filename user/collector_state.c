@@ -22,6 +22,7 @@
 #include "base/sys.h"
 #include "collector_changes.h"
 #include "collector_impl.h"
+#include "collector_leave.h"
 #include "collector_state.h"
 #include "config.h"
 #include "drain/account.h"
@@ -128,6 +129,11 @@ static struct checkpoint_entry entry_of(const struct file *f)
 	return e;
 }
 
+void collector_entry(const struct file *f, struct checkpoint_entry *ret_entry)
+{
+	*ret_entry = entry_of(f);
+}
+
 /* What is beyond the limits of a checkpoint is left out. */
 static int put(struct buf *text, const struct checkpoint_entry *e)
 {
@@ -177,7 +183,7 @@ void collector_freed(void *ctx, struct file *f)
 {
 	struct checkpoint_entry e = entry_of(f);
 
-	if (!f->displaced)
+	if (!f->displaced || f->leave_at)
 		return;
 	e.size = e.offset = MAX(f->offset, e.offset);
 	e.consumed = MAX(account_position(f, e.offset), e.offset);
@@ -227,7 +233,7 @@ int collector_put_others(struct collector *c, struct buf *text, uint64_t *n)
 	collector_resume_each_open(c, put_other, &o);
 	list_for_each (l, next, &c->recent)
 		put_other(&o, &container_of(l, struct recent, in_recent)->e);
-	return o.failure;
+	return o.failure ? o.failure : collector_put_left(c, text, n);
 }
 
 int64_t collector_save_ns(const struct collector *c)

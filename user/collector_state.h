@@ -24,6 +24,8 @@ void collector_keep_recent(struct collector *c, const struct checkpoint_entry *e
 void collector_changed(struct collector *c, int64_t now_ns);
 /* Brings f->identity up to date, as far as f is open. */
 void collector_identify(struct file *f);
+/* f's line, as of when it was last identified; the path is f's. */
+void collector_entry(const struct file *f, struct checkpoint_entry *ret_entry);
 void collector_save(struct collector *c, int64_t now_ns);
 /* When the next save is due, INT64_MAX when nothing has changed or one is under way. */
 int64_t collector_save_ns(const struct collector *c);

@@ -379,6 +379,12 @@ int config_parse(int argc, char **argv, struct config *ret)
 
 int config_again(const struct config *c, struct config *ret, char *why)
 {
+	struct stat st;
+
+	/* A pipe has been read, and would be waited for. */
+	if (c->config_path && stat(c->config_path, &st) == 0 && !S_ISREG(st.st_mode))
+		return complain(why, -EINVAL, "%s: expected a regular file, to be read again",
+				c->config_path);
 	return config_read(c->argc, c->argv, ret, why);
 }
 

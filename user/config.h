@@ -83,6 +83,7 @@ int config_again(const struct config *c, struct config *ret, char *why);
  */
 int config_differences(const struct config *a, const struct config *b, bool live,
 		       struct buf *names);
+bool config_list_same(const struct config_list *a, const struct config_list *b);
 /* Everything that can change while the program runs is exchanged; the rest, and whoever borrows it,
  * stays as it is. */
 void config_exchange(struct config *a, struct config *b);

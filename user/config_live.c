@@ -31,7 +31,7 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static bool same_list(const struct config_list *a, const struct config_list *b)
+bool config_list_same(const struct config_list *a, const struct config_list *b)
 {
 	if (a->n != b->n)
 		return false;
@@ -44,7 +44,7 @@ static bool same_list(const struct config_list *a, const struct config_list *b)
 static bool same(const struct config *a, const struct config *b, const struct option *o)
 {
 	if (o->kind->list)
-		return same_list(field(a, o), field(b, o));
+		return config_list_same(field(a, o), field(b, o));
 	if (!o->kind->size)
 		return same_text(*(char *const *)field(a, o), *(char *const *)field(b, o));
 	return memcmp(field(a, o), field(b, o), o->kind->size) == 0;

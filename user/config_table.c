@@ -183,11 +183,9 @@ const struct option config_options[] = {
 	{"config", 'c', true, &path, FIELD(config_path),
 	 .help = "read settings from this YAML file; what the command line says wins"},
 	{"root", 'r', false, &directory, FIELD(roots),
-	 .at_start = true,
 	 .help = "follow every log below this directory; may be repeated "
 		 "(default: $CONTAINER_LOG_DIRECTORY, else /var/log/pods)"},
 	{"link_root", 0, false, &directory, FIELD(link_roots),
-	 .at_start = true,
 	 .help = "a further directory that symbolic links below a root may lead into; may "
 		 "be repeated"},
 	{"sink", 'o', false, &sink, FIELD(sinks), .initial = "stdout",

@@ -103,13 +103,31 @@ bool account_update(struct file *f, const struct write_count *counts)
 	return settled;
 }
 
-void account_end(struct file *f, const struct write_count *counts)
+/* What is neither read nor lost. */
+static uint64_t rest_of(struct file *f, const struct write_count *counts)
 {
 	uint64_t rest;
 
 	account_update(f, counts);
 	rest = f->base + f->accounted + f->accounted_uncounted - f->consumed;
-	if ((int64_t)rest <= 0)
+	return (int64_t)rest > 0 ? rest : 0;
+}
+
+void account_leave(struct file *f, const struct write_count *counts)
+{
+	uint64_t rest = rest_of(f, counts), written = MIN(rest, f->accounted);
+
+	f->accounted -= written;
+	f->chain->tally.written_bytes -= written;
+	f->accounted_uncounted -= rest - written;
+	f->chain->tally.uncounted_bytes -= rest - written;
+}
+
+void account_end(struct file *f, const struct write_count *counts)
+{
+	uint64_t rest = rest_of(f, counts);
+
+	if (!rest)
 		return;
 	tally_lose(&f->chain->tally, LOST_ROTATED_AWAY, rest);
 	f->consumed += rest;

@@ -78,7 +78,8 @@ struct file {
 	bool hole, after_gap;      /* not read since it was truncated; one before it vanished */
 	bool probe;                /* written to since the last read: read until the end shows */
 	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
-	uint64_t torn;  /* bytes behind offset without a newline, the rest of the line is awaited */
+	uint64_t leave_at; /* not followed any more: read up to here, plus 1; 0: it is followed */
+	uint64_t torn; /* bytes behind offset without a newline, the rest of the line is awaited */
 	struct mark head, mark;          /* its first bytes, and those before offset */
 	uint64_t size;                   /* the largest size known; this and on: heat/ */
 	uint64_t seen_calls;             /* counters at the last look */

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "watch/tree.h"
 
 static bool below(const char *path, const char *dir)
 {
@@ -109,10 +110,12 @@ void link_first_step(const char *link, const char *final, char *out)
 		snprintf(out, PATH_MAX, "%s", target);
 }
 
-int roots_init(struct roots *rs, char *const *given, size_t n, char *const *links, size_t n_links)
+int roots_init(struct roots *rs, char *const *given, size_t n, char *const *links, size_t n_links,
+	       char *why)
 {
 	int err = -ENOENT, r = 0;
 
+	snprintf(why, TREE_WHY_MAX, "roots: %s", strerror(ENOMEM));
 	rs->items = calloc(n, sizeof(*rs->items));
 	if (!rs->items)
 		return -ENOMEM;
@@ -126,15 +129,17 @@ int roots_init(struct roots *rs, char *const *given, size_t n, char *const *link
 			return -ENOMEM;
 		missing = root_find(&rs->items[i]);
 		if (missing < 0) {
-			err = log_at(n == 1 ? LOG_ERR : LOG_WARN, missing, "root %s: %s", given[i],
-				     strerror(-missing));
+			snprintf(why, TREE_WHY_MAX, "root %s: %s", given[i], strerror(-missing));
+			err = n == 1 ? missing : log_warn(missing, "%s", why);
 			continue;
 		}
 		rs->missing--;
 		r = allow_pods_beside(rs, &rs->items[i]);
 	}
+	if (rs->missing == n && n > 1)
+		snprintf(why, TREE_WHY_MAX, "none of the roots is there");
 	if (rs->missing == n)
-		return n == 1 ? err : log_err(err, "none of the roots is there");
+		return err;
 	for (size_t i = 0; i < n_links && r == 0; i++)
 		r = allow(rs, links[i]);
 	if (r == 0)

@@ -11,6 +11,7 @@ struct root {
 	char *given, *path; /* path: resolved, NULL while it is missing */
 	dev_t dev;
 	ino_t ino;
+	bool added; /* in this walk: it was not known before */
 };
 
 struct roots { /* zero-initialised */
@@ -21,8 +22,9 @@ struct roots { /* zero-initialised */
 	size_t n_allowed;
 };
 
-/* See tree_new. roots_done also after a failure. */
-int roots_init(struct roots *rs, char *const *given, size_t n, char *const *links, size_t n_links);
+/* See tree_new; on failure why (TREE_WHY_MAX bytes) says what is wrong. roots_done also then. */
+int roots_init(struct roots *rs, char *const *given, size_t n, char *const *links, size_t n_links,
+	       char *why);
 void roots_done(struct roots *rs);
 /* May a link lead to this canonical path? */
 bool roots_allow(const struct roots *rs, const char *path);

@@ -12,8 +12,6 @@
  * Rejected: one watch per file for names (IN_MOVE_SELF does not tell where to); pairing MOVED_FROM
  * with MOVED_TO by cookie (the file table knows the inode, which survives a lost half).
  */
-#include "watch/tree.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,14 +19,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/sys.h"
 #include "base/table.h"
 #include "event/event.h"
-#include "watch/roots.h"
-#include "watch/tree_node.h"
+#include "watch/tree_impl.h"
 #include "watch/watch.h"
 
 #define ROOT_RETRY_NS (NS_PER_SEC / 2)
@@ -38,25 +33,7 @@
 #define PAUSE_MAX_NS  (5 * NS_PER_SEC)
 #define DIR_BYTES     8192
 
-struct tree {
-	struct watch *watch;
-	struct tree_hooks hooks;
-	struct nodes nodes;
-	struct roots roots;
-	char *moved_from; /* the path of the last half of a rename, and its cookie */
-	uint32_t moved_cookie;
-	bool moved_here;        /* the event being dealt with is the other half */
-	bool looking, scanning; /* on behalf of tree_look; in tree_scan */
-	uint8_t round;          /* of work, against links that go round */
-	bool short_of_memory;   /* something was left out: a rescan finds it */
-	struct buf failed; /* directories that could not be opened: tried again after a pause */
-	int64_t retry_ns, pause_ns;
-	struct log_limit refused_limit, failed_limit;
-	int64_t root_ns, relist_ns, dangling_ns; /* dangling_ns 0: no link is */
-	struct tree_stats stats;
-};
-
-static void node_drop(struct tree *t, struct node *n)
+void tree_drop(struct tree *t, struct node *n)
 {
 	char path[PATH_MAX];
 
@@ -65,21 +42,34 @@ static void node_drop(struct tree *t, struct node *n)
 	t->hooks.gone_below(t->hooks.ctx, path);
 }
 
-/* A directory to be watched and listed. A worklist, not a recursion: neither the depth of a tree
- * nor links that lead from one directory to the next can exhaust the stack. The last one is next:
- * so the list is short by the time that the tree is large. */
-static void push(struct tree *t, struct buf *todo, const char *path)
+void tree_push(struct tree *t, struct buf *todo, const char *path)
 {
 	if (buf_add(todo, path, strlen(path) + 1) < 0)
 		t->short_of_memory = true;
 }
 
-static void push_new(struct tree *t, struct buf *todo, const char *path)
+void tree_push_new(struct tree *t, struct buf *todo, const char *path)
 {
-	const struct node *known = node_by_path(&t->nodes, path);
+	struct node *known = node_by_path(&t->nodes, path);
 
-	if (!known || (known->wd < 0 && known->round != t->round))
-		push(t, todo, path);
+	if (known && (known->round == t->round || (known->wd >= 0 && !t->walking)))
+		return;
+	if (known && t->walking)
+		known->round = t->round;
+	tree_push(t, todo, path);
+}
+
+void tree_push_below(struct tree *t, struct buf *todo, const char *path)
+{
+	struct node *known = node_by_path(&t->nodes, path);
+
+	if (!known || !known->linked) {
+		tree_push_new(t, todo, path);
+		return;
+	}
+	node_adopt(&t->nodes, known);
+	known->round = t->round;
+	tree_push(t, todo, path);
 }
 
 /* Makes sure that the directory of a linked file is watched, and that name is reported there. */
@@ -94,8 +84,14 @@ static void add_linked(struct tree *t, const char *dir, const char *name, struct
 			return;
 		n->linked = true;
 	}
-	if (node_add_name(n, name) > 0)
-		push(t, todo, dir); /* and finds what it was rotated to before */
+	if (t->walking && n->round != t->round) {
+		n->linked = true; /* so far nothing else leads here */
+		n->round = t->round;
+		node_add_name(n, name);
+		tree_push(t, todo, dir);
+	} else if (node_add_name(n, name) > 0) {
+		tree_push(t, todo, dir); /* and finds what it was rotated to before */
+	}
 }
 
 static void add_link(struct tree *t, struct node *n, const char *link, struct buf *todo)
@@ -116,7 +112,7 @@ static void add_link(struct tree *t, struct node *n, const char *link, struct bu
 		return;
 	}
 	if (S_ISDIR(st.st_mode)) {
-		push_new(t, todo, real);
+		tree_push_new(t, todo, real);
 		return;
 	}
 	if (!S_ISREG(st.st_mode))
@@ -144,7 +140,7 @@ static void look_at(struct tree *t, struct node *n, const char *name, unsigned c
 		       : S_ISREG(st.st_mode) ? DT_REG
 					     : DT_SOCK;
 	if (type == DT_DIR && !n->linked)
-		push_new(t, todo, path);
+		tree_push_below(t, todo, path);
 	else if (type == DT_LNK)
 		add_link(t, n, path, todo);
 	else if (type != DT_REG &&
@@ -200,12 +196,14 @@ static void open_failed(struct tree *t, const char *path, int err)
 
 	if (err == ENOENT || err == ENOTDIR || err == ELOOP) { /* gone, or something else by now */
 		if (n)
-			node_drop(t, n);
+			tree_drop(t, n);
 		else if (err == ENOENT && !t->moved_here)
 			t->hooks.vanished(t->hooks.ctx, path);
 		return;
 	}
-	push(t, &t->failed, path);
+	if (n && t->walking)
+		tree_keep(t, n);
+	tree_push(t, &t->failed, path);
 	if (!t->pause_ns) {
 		t->pause_ns = PAUSE_MIN_NS;
 		t->retry_ns = clock_now_ns() + t->pause_ns;
@@ -244,12 +242,12 @@ static void add_one(struct tree *t, const char *path, struct buf *todo)
 	list_dir(t, n, fd, todo);
 }
 
-/* Does what is on the list, and what that adds to it; then the list is freed. */
-static void work(struct tree *t, struct buf *todo)
+void tree_work(struct tree *t, struct buf *todo)
 {
 	char path[PATH_MAX];
 
-	for (t->round++; todo->len;) {
+	t->round += !t->walking;
+	while (todo->len) {
 		const char *end = memrchr(todo->data, '\0', todo->len - 1);
 
 		todo->len = end ? (size_t)(end + 1 - todo->data) : 0;
@@ -262,12 +260,12 @@ static void work(struct tree *t, struct buf *todo)
 	buf_done(todo);
 }
 
-static void add_dir(struct tree *t, const char *path)
+void tree_add_dir(struct tree *t, const char *path)
 {
 	struct buf todo = {0};
 
-	push(t, &todo, path);
-	work(t, &todo);
+	tree_push(t, &todo, path);
+	tree_work(t, &todo);
 }
 
 bool tree_event(struct tree *t, const struct event *e)
@@ -281,7 +279,7 @@ bool tree_event(struct tree *t, const struct event *e)
 		return false;
 	if (e->action & FILE_UNWATCHED) {
 		node_set_watch(&t->nodes, n, -1);
-		node_drop(t, n);
+		tree_drop(t, n);
 		t->root_ns = 0;
 		return true;
 	}
@@ -292,14 +290,14 @@ bool tree_event(struct tree *t, const struct event *e)
 	if (e->action & FILE_VANISHED) {
 		sub = e->is_dir ? node_by_path(&t->nodes, path) : NULL;
 		if (sub)
-			node_drop(t, sub);
+			tree_drop(t, sub);
 		else
 			t->hooks.gone(t->hooks.ctx, path);
 	}
 	if (e->action & FILE_APPEARED) {
 		t->moved_here = e->cookie && e->cookie == t->moved_cookie;
 		look_at(t, n, e->actor_name, e->is_dir ? DT_DIR : DT_UNKNOWN, e, &todo);
-		work(t, &todo);
+		tree_work(t, &todo);
 		t->moved_here = false;
 	}
 	return true;
@@ -324,7 +322,7 @@ bool tree_look(struct tree *t, const char *dir, const char *name)
 			list_dir(t, n, fd, &todo);
 	}
 	t->looking = false;
-	work(t, &todo);
+	tree_work(t, &todo);
 	return fd >= 0;
 }
 
@@ -333,30 +331,6 @@ bool tree_wants(const struct tree *t, const char *path)
 	const struct node *n = node_parent_of(&t->nodes, path);
 
 	return n && node_wants(n, strrchr(path, '/') + 1);
-}
-
-/* A root can go away by a rename of itself or of a directory above it, which no watch of ours
- * tells. */
-static void roots_check(struct tree *t)
-{
-	t->roots.missing = 0;
-	for (size_t i = 0; i < t->roots.n; i++) {
-		struct root *r = &t->roots.items[i];
-		struct node *n = r->path ? node_by_path(&t->nodes, r->path) : NULL;
-
-		/* Made anew it can have the old one's inode: then only its node is missing. */
-		if (r->path && (!n || !root_is_there(r))) {
-			log_warn(0, "root %s is gone, waiting for it to come back", r->given);
-			if (n)
-				node_drop(t, n);
-			free(take_ptr(r->path));
-		}
-		if (!r->path && root_find(r) == 0) {
-			log_info("root %s is back", r->given);
-			add_dir(t, r->path);
-		}
-		t->roots.missing += !r->path;
-	}
 }
 
 /* Lists again those directories that want it; collects the paths first, as listing changes the
@@ -370,9 +344,9 @@ static void relist(struct tree *t, bool (*want)(const struct node *n))
 		struct node *n = container_of(i, struct node, by_path);
 
 		if (!want || want(n))
-			push(t, &todo, n->path);
+			tree_push(t, &todo, n->path);
 	}
-	work(t, &todo);
+	tree_work(t, &todo);
 }
 
 static bool want_unwatched(const struct node *n)
@@ -395,7 +369,7 @@ static void retry_failed(struct tree *t, int64_t now_ns)
 	struct buf todo = t->failed;
 
 	t->failed = (struct buf){0};
-	work(t, &todo);
+	tree_work(t, &todo);
 	t->pause_ns = t->failed.len ? MIN(t->pause_ns * 2, PAUSE_MAX_NS) : 0;
 	t->retry_ns = now_ns + t->pause_ns;
 }
@@ -403,7 +377,7 @@ static void retry_failed(struct tree *t, int64_t now_ns)
 void tree_rescan(struct tree *t)
 {
 	t->stats.rescans++;
-	roots_check(t);
+	tree_check_roots(t);
 	relist(t, NULL);
 }
 
@@ -419,7 +393,7 @@ int64_t tree_next_ns(const struct tree *t)
 int64_t tree_turn(struct tree *t, int64_t now_ns)
 {
 	if (now_ns >= t->root_ns) {
-		roots_check(t);
+		tree_check_roots(t);
 		t->root_ns = now_ns + ROOT_RETRY_NS;
 	}
 	if (now_ns >= t->relist_ns) {
@@ -435,7 +409,10 @@ int64_t tree_turn(struct tree *t, int64_t now_ns)
 		retry_failed(t, now_ns);
 	if (t->short_of_memory) {
 		t->short_of_memory = false;
-		tree_rescan(t);
+		if (t->stale)
+			tree_walk(t);
+		else
+			tree_rescan(t);
 	}
 	return tree_next_ns(t);
 }
@@ -445,7 +422,7 @@ void tree_scan(struct tree *t)
 	t->scanning = true;
 	for (size_t i = 0; i < t->roots.n; i++)
 		if (t->roots.items[i].path)
-			add_dir(t, t->roots.items[i].path);
+			tree_add_dir(t, t->roots.items[i].path);
 	t->scanning = false;
 }
 
@@ -453,6 +430,7 @@ int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *l
 	     size_t n_links, const struct tree_hooks *hooks, struct tree **ret_tree)
 {
 	struct tree *t = calloc(1, sizeof(*t));
+	char why[TREE_WHY_MAX];
 	int r;
 
 	if (!t)
@@ -462,10 +440,10 @@ int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *l
 	t->nodes.removed = hooks->dir_removed;
 	t->nodes.ctx = hooks->ctx;
 	t->hooks = *hooks;
-	r = roots_init(&t->roots, roots, n_roots, links, n_links);
+	r = roots_init(&t->roots, roots, n_roots, links, n_links, why);
 	if (r < 0) {
 		tree_free(t);
-		return r;
+		return log_err(r, "%s", why);
 	}
 	*ret_tree = t;
 	return 0;

@@ -16,7 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define TREE_WHY_MAX 512
+
 struct event;
+struct roots;
 struct tree;
 struct watch;
 
@@ -41,6 +44,11 @@ struct tree_hooks {
 	void (*gone)(void *ctx, const char *path);
 	/* Every name below this directory is gone: it was moved away or its events were lost. */
 	void (*gone_below)(void *ctx, const char *dir);
+	/* What is found from here on, until it is called with false, was there before its root was
+	 * followed. Then unfollowed: of some directories nothing is told any more (see tree_wants).
+	 * May be NULL. */
+	void (*starting)(void *ctx, bool begin);
+	void (*unfollowed)(void *ctx);
 	/* Between two directories of tree_scan: not for changing the tree. May be NULL. */
 	void (*between)(void *ctx);
 };
@@ -60,6 +68,15 @@ struct tree_stats {
 int tree_new(struct watch *w, char *const *roots, size_t n_roots, char *const *links,
 	     size_t n_links, const struct tree_hooks *hooks, struct tree **ret_tree);
 void tree_free(struct tree *t);
+/*
+ * Other roots and links. tree_prepare finds them and changes nothing: 0, or -errno and why
+ * (TREE_WHY_MAX bytes). tree_change takes *ret_roots over; tree_prepare_free: it is not wanted.
+ * What only the old roots led to is not followed any more; what both lead to keeps its watch.
+ */
+int tree_prepare(char *const *roots, size_t n_roots, char *const *links, size_t n_links,
+		 struct roots **ret_roots, char *why);
+void tree_prepare_free(struct roots *rs);
+void tree_change(struct tree *t, struct roots *rs);
 /* Lists the roots for the first time. */
 void tree_scan(struct tree *t);
 /* A file event of the read loop. True when its watch is a directory's (and it is dealt with). */

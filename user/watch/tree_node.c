@@ -65,6 +65,22 @@ void node_free(struct nodes *ns, struct node *n)
 	free(n);
 }
 
+void node_leave_parent(struct node *n)
+{
+	list_del(&n->sibling);
+	n->parent = NULL;
+}
+
+void node_adopt(struct nodes *ns, struct node *n)
+{
+	n->linked = false;
+	if (n->parent)
+		return;
+	n->parent = node_parent_of(ns, n->path);
+	if (n->parent)
+		list_add_tail(&n->parent->children, &n->sibling);
+}
+
 struct node *node_by_path(const struct nodes *ns, const char *path)
 {
 	struct table_node *n = table_get(&ns->by_path, path, strlen(path));

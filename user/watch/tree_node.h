@@ -39,6 +39,9 @@ bool node_path_of(char *out, const struct node *n, const char *name);
 struct node *node_new(struct nodes *ns, struct node *parent, const char *path);
 /* Forgets a directory and all below it, and takes their watches away. */
 void node_free(struct nodes *ns, struct node *n);
+void node_leave_parent(struct node *n);
+/* One reached by links has a parent now, and is a directory like others. */
+void node_adopt(struct nodes *ns, struct node *n);
 struct node *node_by_path(const struct nodes *ns, const char *path);
 struct node *node_by_wd(const struct nodes *ns, int wd);
 /* The node of the directory that path is in; NULL: there is none. */
