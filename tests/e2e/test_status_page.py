@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The status page in a real headless Chromium: over made-up figures."""
+"""The status page in a real headless Chromium: over made-up figures, and over a running hotdrain.
+
+SCREENSHOTS=DIR: also leaves pictures of the page there.
+"""
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
 import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import browser, lanes, proc, status, tap  # noqa: E402
+from lib import browser, lanes, lines, proc, status, tap, tool, tree  # noqa: E402
+from lib.collector import Collector  # noqa: E402
 
 suite = tap.Suite("status_page", timeout=170)
 KIB, MIB = 1 << 10, 1 << 20
@@ -109,9 +115,15 @@ def clean(t, b, url, allowed=()):
     t.equal([r for r in foreign if r != "about:blank"], [], "other requests")
 
 
+def picture(b, name, **more):
+    directory = os.environ.get("SCREENSHOTS")
+    if directory:
+        b.screenshot(os.path.join(directory, name + ".png"), **more)
+
+
 # Over made-up figures
 
-@suite.case()
+@suite.case(timeout=60)
 def figures_are_differences(t):
     """Rates are what changed between two answers, sums and waiting are what the answers say."""
     with status.Replay(mixed()) as r, page(t, r.url) as b:
@@ -138,7 +150,7 @@ def figures_are_differences(t):
         clean(t, b, r.url)
 
 
-@suite.case()
+@suite.case(timeout=60)
 def sorting_filter_folding_and_pause_by_keyboard(t):
     with status.Replay(mixed()) as r, page(t, r.url) as b:
         t.equal(names(b), ["web-1", "batch-2", "api-7"], "by write rate, busiest first; quiet ones folded")
@@ -197,7 +209,7 @@ def sorting_filter_folding_and_pause_by_keyboard(t):
         clean(t, b, r.url)
 
 
-@suite.case()
+@suite.case(timeout=60)
 def lost_bytes_are_red_and_say_why(t):
     logs = [status.Log("web-1", MIB, lost={"truncated": 3 * KIB}), status.Log("old", lost={}, events={"vanished": 2}), status.Log("idle")]
     sinks = [{"name": "file:/full/disk", "batches": 1, "records": 5, "bytes": 100, "invalid_records": 2, "retries": 9, "failing": True}]
@@ -225,7 +237,7 @@ def lost_bytes_are_red_and_say_why(t):
         clean(t, b, r.url)
 
 
-@suite.case()
+@suite.case(timeout=60)
 def what_the_node_says_stays_text(t):
     """Names, paths, sinks and reasons that are HTML; the collector itself does not forbid them."""
     logs = [status.Log(HOSTILE, MIB, namespace="<b>ns</b>", container="</script><script>alert(2)</script>"),
@@ -274,7 +286,7 @@ def a_lost_connection_is_said_and_mended(t):
         clean(t, b, r.url, allowed=("ERR_CONNECTION_REFUSED", "503", "ERR_ABORTED"))
 
 
-@suite.case()
+@suite.case(timeout=60)
 def a_restarted_daemon_is_no_leap(t):
     """Counters begin anew: no rate is negative or enormous, and the page says it."""
     with status.Replay(mixed()) as r, page(t, r.url) as b:
@@ -289,7 +301,7 @@ def a_restarted_daemon_is_no_leap(t):
         b.wait("document.querySelector('#uptime').textContent.length < 6", "running for as long as before")
 
 
-@suite.case(timeout=40)
+@suite.case(timeout=60)
 def many_containers_are_bounded(t):
     """Thousands: as many are asked for as are shown, and all of them only while one is searched."""
     logs = [status.Log(f"busy-{n}", 1000 + n) for n in range(600)] + [status.Log(f"idle-{n}") for n in range(2400)]
@@ -341,7 +353,7 @@ def readable_on_a_phone_in_light_and_dark(t):
             judged("connection lost, " + ("dark" if dark else "light"))
 
 
-@suite.case()
+@suite.case(timeout=60)
 def one_small_file_that_makes_no_html(t):
     with open(status.PAGE, "rb") as f:
         data = f.read()
@@ -350,6 +362,100 @@ def one_small_file_that_makes_no_html(t):
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "http://", "https://", "@import", "url("):
         t.check(word not in text, f"the page has {word}")
     t.equal(re.findall(r'(?:src|href)="([^"]*)"', text), ["data:,", "status.json", "metrics"], "what it refers to")
+
+
+# Over a running hotdrain
+
+def serving(t, root, *args, port=0, **more):
+    """(collector, the page's address)"""
+    c = Collector(t, "-r", root, "--metrics", f"127.0.0.1:{port}", *args, **more)
+    if not proc.wait_until(lambda: re.search(r"127\.0\.0\.1:[1-9]", c.stderr()), 10):
+        t.fail("standard error never named the address of --metrics")
+    port = re.search(r"127\.0\.0\.1:([1-9]\d*)", c.stderr())[1]
+    return c, f"http://127.0.0.1:{port}/"
+
+
+def writers(t, root, rates):
+    """{pod: (process, log)} that write so many lines of 200 bytes a second, until they are ended."""
+    found = {}
+    for n, (pod, lines_each_s) in enumerate(rates.items()):
+        log = tree.Pod(root, name=pod, number=n).log()
+        command = [tool.helper("writer"), "-t", "120", "-r", str(lines_each_s), "-l", "130", "-f", log, f"{pod}.0"]
+        found[pod] = subprocess.Popen(command), log
+    return found
+
+
+@suite.case(timeout=60)
+def live_writers_and_rotation(t):
+    """The busiest is on top, figures move and agree with the files, rotations count, and a killed daemon is said to be gone."""
+    if browser.missing():
+        t.skip(browser.missing())
+    root = t.mkdir("pods")
+    tree.write_lines(tree.Pod(root, name="silent", number=99).log(), "once", 3)
+    rates = {"busy": 4000, HOSTILE: 800, "calm": 100, "slow": 2}
+    c, url = serving(t, root)
+    with c, page(t, url) as b:
+        running = writers(t, root, rates)
+        b.wait("document.querySelectorAll('.row').length >= 4", "not all writers are shown")
+        b.wait("document.querySelector('.row b').textContent === 'busy'", "the busiest is not on top")
+        first = b.text("#written-sum")
+        for k in range(3):
+            time.sleep(0.9)
+            process, log = running["busy"]
+            os.rename(log, f"{log}.20261121-00000{k}")
+            proc.kill(process.pid, signal.SIGHUP)
+        t.check(b.text("#written-sum") != first, f"written stays at {first}")
+        b.wait("document.querySelector('.row .c-rotations span').textContent === '3'", "three rotations are not counted")
+        before, began = os.path.getsize(running["busy"][1]), time.monotonic()
+        time.sleep(3.5)
+        speed = (os.path.getsize(running["busy"][1]) - before) / (time.monotonic() - began)
+        near(t, cell(b, "busy", "rate"), speed, "write rate of the busiest", part=0.4)
+        speeds = [amount(text) for text in b.texts(".row .c-rate > span:first-child")]
+        t.check(len(speeds) == 4 and all(x >= 0.85 * y for x, y in zip(speeds, speeds[1:])), f"order of the rates: {speeds}")
+        t.check(any(HOSTILE in text for text in b.texts(".row .who")), f"{HOSTILE} is not among {b.texts('.row .who')}")
+        t.equal(b.text("#lost"), "0", "lost")
+        b.wait("document.querySelector('#latency-say').textContent.startsWith('median')", "no latency")
+        t.equal(b.text("#sinks li b"), "● ok", "the sink")
+        t.check("silent" not in names(b), "a quiet one is not folded")
+        clean(t, b, url)
+        picture(b, "live")
+
+        c.process.kill()
+        b.wait("document.body.dataset.link === 'gone'", "a killed daemon is not missed", 6)
+        t.check("No connection to hotdrain." in b.text("#banner"), "the banner does not say it")
+        c.process.wait()
+        again, _ = serving(t, root, port=url.rstrip("/").rpartition(":")[2])
+        with again:
+            b.wait("document.body.dataset.link === 'live'", "not live with the next daemon", 8)
+            b.wait("document.querySelector('#since').textContent.startsWith('restarted at')", "the restart is not said")
+            b.wait("document.querySelector('.row b')?.textContent === 'busy'", "the busiest is not on top")
+            for process, _ in running.values():
+                process.terminate()
+        clean(t, b, url, allowed=("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED", "503"))
+
+
+@suite.case(timeout=60)
+def live_loss_is_red(t):
+    """A log is cut off while nothing can be delivered: what waits is shown before, what is lost once it is read on."""
+    if browser.missing():
+        t.skip(browser.missing())
+    root = t.mkdir("pods")
+    log = lines.Log(tree.Pod(root, name="cut").log())
+    log.write(40000)
+    c, url = serving(t, root, "--batches", "2", "--batch-bytes", "4Ki", out="stalled")
+    with c, page(t, url) as b:
+        b.wait("document.querySelector('.row .c-next span')?.textContent === '▶ 1'", "what waits is not next")
+        t.check(amount(cell(b, "cut", "backlog")) > 100 * KIB, f"backlog {cell(b, 'cut', 'backlog')}")
+        t.equal(b.text("#lost"), "0", "lost before")
+        log.truncate()
+        log.write(10)
+        c.read_on()
+        b.wait("document.querySelector('#lost').classList.contains('bad')", "the loss is not shown")
+        t.check("truncated" in b.text("#lost-why"), f"why: {b.text('#lost-why')}")
+        t.check(amount(b.text("#lost")) > 100 * KIB, f"lost {b.text('#lost')}")
+        t.equal(cell(b, "cut", "lost"), b.text("#lost"), "lost of the log and in all")
+        clean(t, b, url)
+        log.close()
 
 
 lanes.run(suite, 3)

@@ -71,16 +71,20 @@ class Browser:
 
     # the protocol
 
-    def call(self, method, timeout=20, **params):
+    def send(self, method, **params):
         self.ident += 1
         message = {"id": self.ident, "method": method, "params": params}
         if self.session:
             message["sessionId"] = self.session
         os.write(self.out, json.dumps(message).encode() + b"\0")
+        return self.ident
+
+    def call(self, method, timeout=40, **params):
+        ident = self.send(method, **params)
         end_at = time.monotonic() + timeout
-        while self.ident not in self.answers:
+        while ident not in self.answers:
             self.read(end_at, method)
-        answer = self.answers.pop(self.ident)
+        answer = self.answers.pop(ident)
         if "error" in answer:
             raise tap.Failure(f"{method}: {answer['error']}")
         return answer["result"]
@@ -109,6 +113,7 @@ class Browser:
             self.console.append(f"{params['entry']['source']}: {params['entry']['text']} {params['entry'].get('url', '')}")
         elif method == "Page.javascriptDialogOpening":
             self.console.append("dialog: " + params["message"])
+            self.send("Page.handleJavaScriptDialog", accept=True)  # the page would stand still
 
     # the page
 
