@@ -63,6 +63,22 @@ settings_are_mounted_under_a_hashed_name() {
 		grep -E '^ *2 hotdrain-config-'
 }
 
+# The probes and Prometheus ask where it listens.
+metrics_port_is_one() {
+	port=$(sed -n 's/.*--metrics", "0\.0\.0\.0:\([0-9]*\)".*/\1/p' deploy/daemonset.yaml)
+	[ -n "$port" ] && has "$work/daemonset.yaml" "containerPort: $port\$" \
+		"prometheus.io/port: \"$port\"" 'path: /healthz$' 'path: /readyz$' &&
+		[ "$(grep -c 'port: metrics$' "$work/daemonset.yaml")" = 2 ]
+}
+
+# With every resource that kustomization.yaml has in a comment.
+restricted() {
+	cp -r deploy "$work/restricted" &&
+		sed -i 's/^  # - /  - /' "$work/restricted/kustomization.yaml" &&
+		kubectl kustomize "$work/restricted" >"$work/restricted.yaml" &&
+		has "$work/restricted.yaml" 'kind: NetworkPolicy' 'port: metrics$'
+}
+
 # The unit as it would be installed, with a program that is there.
 unit_is_valid() {
 	sed "s|/usr/bin/hotdrain|$hotdrain|" deploy/hotdrain.service >"$work/hotdrain.service"
@@ -138,13 +154,15 @@ dockerfile_is_consistent() {
 }
 
 if need kubectl kustomization_is_valid image_is_set_by_kubectl daemonset_says_what_is_needed \
-	settings_are_mounted_under_a_hashed_name; then
+	settings_are_mounted_under_a_hashed_name metrics_port_is_one network_policy_is_valid; then
 	check kustomization_is_valid kustomized
 	check image_is_set_by_kubectl image_is_set
 	check daemonset_says_what_is_needed has "$work/daemonset.yaml" 'privileged: true' \
 		'path: /var/log$' 'path: /var/lib/hotdrain$' 'readOnly: true' 'operator: Exists' \
 		'name: HOTDRAIN_POD_UID' 'fieldPath: metadata.uid' 'memory: 128Mi'
 	check settings_are_mounted_under_a_hashed_name settings_are_mounted_under_a_hashed_name
+	check metrics_port_is_one metrics_port_is_one
+	check network_policy_is_valid restricted
 fi
 if need systemd-analyze unit_is_valid a_bad_unit_is_found; then
 	check unit_is_valid unit_is_valid
