@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The alerts and the dashboard: valid, tested both ways."""
+"""The alerts and the dashboard: valid, tested both ways, made of metrics that there are, and with data on a running hotdrain."""
 import json
 import os
 import re
 import sys
+import threading
+import time
 
 sys.dont_write_bytecode = True
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tests/e2e"))
-from lib import prometheus, tap  # noqa: E402
+from lib import prometheus, proc, tap, tree  # noqa: E402
+from lib.collector import Collector  # noqa: E402
 
 suite = tap.Suite("alerts", timeout=110)
 ALERTS = os.path.join(TOP, "deploy/prometheus-alerts.yaml")
@@ -196,6 +199,104 @@ def queries_parse(t):
     t.check(status == 0 and f"{len(found)} rules found" in said, said)
     status, said = rules_file(t, "bad.json", [*found, ("", "sum(rate(x[5m])")])
     t.check(status != 0 and "parse error" in said, f"a bad query was not found: {said}")
+
+
+# On a running hotdrain
+
+class Writers:
+    """Two pods that write until they are stopped; the first one's log is rotated now and then."""
+
+    def __init__(self, root):
+        self.logs = [tree.Pod(root, name=name, number=n).log() for n, name in enumerate(("web", "db"))]
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def run(self):
+        turn = 0
+        tree.append(self.logs[1], tree.cri("first"))
+        time.sleep(0.5)
+        while not self.ended.wait(0.02):
+            turn += 1
+            tree.append(self.logs[0], *(tree.cri(f"{turn} {n} " + "x" * 500) for n in range(60)))
+            tree.append(self.logs[1], *(tree.cri(f"{turn} {n}") for n in range(5)))
+            if turn % 100 == 0:
+                os.rename(self.logs[0], f"{self.logs[0]}.20261121-{turn:06d}")
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+
+
+def scraped(t, port, *wanted):
+    """What /metrics says once it has a sample of each of these; a pattern may begin with the name."""
+    text = [None]
+
+    def has_all():
+        text[0] = prometheus.get(f"http://127.0.0.1:{port}/metrics") or ""
+        return all(re.search("^" + w, text[0], re.M) for w in wanted)
+
+    t.check(proc.wait_until(has_all, 20, step=0.1), f"/metrics has not {wanted}:\n{text[0]}")
+    return text[0]
+
+
+@suite.case(timeout=45)
+def every_metric_is_exported(t):
+    """What alerts and dashboard name is printed, with those labels, once something was lost and saved."""
+    root, port = t.mkdir("pods"), prometheus.free_port()
+    writers = Writers(root)
+    with Collector(t, "-r", root, "--metrics", f"127.0.0.1:{port}", "--batches", "4", state=t.mkdir("state"), out="stalled") as c, writers:
+        scraped(t, port, r'hotdrain_backlog_bytes\{.*podname="db".*\} \d{4}')
+        os.truncate(writers.logs[1], 0)
+        c.read_on()
+        known = {**prometheus.families(scraped(t, port, "hotdrain_lost_bytes_total", "hotdrain_checkpoint_age_seconds")), "up": set()}
+    every_label = set().union(*known.values()) | prometheus.TARGET_LABELS
+    for where, query in queries():
+        metrics, lists = prometheus.selectors(query)
+        t.check(metrics or query.startswith("vector"), f"{where} names no metric: {query}")
+        t.check(lists <= every_label, f"{where}: {lists - every_label} is no label")
+        for name, labels in metrics:
+            t.check(name in known, f"{where} names {name}, which is not exported")
+            unknown = labels - known[name] - prometheus.TARGET_LABELS if known[name] else set()
+            t.check(not unknown, f"{where}: {name} has no label {unknown}, but {known[name]}")
+
+
+def panel_is_empty(p, server, began):
+    """Of all its queries, those that have no value at any time (or at its end, for one that shows one time)."""
+    for target in p["targets"]:
+        query = query_text(target["expr"])
+        found = server.query(query) if target["instant"] else server.query_range(query, began, time.time())
+        if not found:
+            yield target["expr"]
+
+
+@suite.case(timeout=60)
+def prometheus_takes_the_rules_and_every_panel_has_data(t):
+    """Two writers, a reader that stops for some seconds, unread bytes that are cut off, and then all is delivered."""
+    needs_prometheus(t)
+    root, port, began = t.mkdir("pods"), prometheus.free_port(), time.time()
+    writers = Writers(root)
+    with Collector(t, "-r", root, "--metrics", f"127.0.0.1:{port}", "--batches", "4", state=t.mkdir("state"), out="stalled") as c, \
+            prometheus.Prometheus(t, port, rules=ALERTS) as server, writers:
+        stalled = 'hotdrain_backlog_bytes{podname="db"} > 1e3 and rate(hotdrain_read_bytes_total[5s]) >= 0 and hotdrain_deadline_seconds < Inf'
+        server.wait_for(stalled, 20)
+        os.truncate(writers.logs[1], 0)
+        c.read_on()
+        server.wait_for("hotdrain_node_lost_bytes_total > 0", 20)
+        server.wait_for("rate(hotdrain_latency_seconds_count[5s]) > 0", 20)
+        server.wait_for('ALERTS{alertname="HotdrainLosesBytes",reason="truncated"}', 5)
+        time.sleep(2)
+        rules = [r for g in server.api("/rules")["groups"] for r in g["rules"]]
+        t.equal({r["name"] for r in rules}, set(alerts()), "alerts that Prometheus has")
+        t.equal([(r["name"], r["health"], r.get("lastError")) for r in rules if r["health"] != "ok"], [], "rules that are not well")
+        for a in server.api("/alerts")["alerts"]:
+            t.note(f"{a['state']}: {a['annotations']['summary']}")
+            t.check(not re.search(r"<error|<no value>|%!", str(a["annotations"])), f"text of {a}")
+        empty = [f"{p['title']}: {q}" for p in panels() for q in panel_is_empty(p, server, began)]
+        t.check(not empty, "panels without data:\n" + "\n".join(empty))
 
 
 suite.run()
