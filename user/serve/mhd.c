@@ -26,5 +26,7 @@ int mhd_load(void)
 		{"MHD_destroy_response", (void **)&mhd.destroy_response},
 	};
 
+	if (mhd.destroy_response) /* the last: all are there, and in use perhaps */
+		return 0;
 	return dl_load("libmicrohttpd.so.12", symbols, ARRAY_SIZE(symbols));
 }
