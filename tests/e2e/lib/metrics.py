@@ -121,7 +121,8 @@ def wait_scrape(c, condition, what, timeout=10):
         if condition(s):
             return s
         if time.monotonic() > end_at:
-            raise tap.Failure(f"not within {timeout} s: {what}\n{s.text[:20000]}")
+            lines = "\n".join(line for line in s.text.splitlines() if not line.startswith("#"))
+            raise tap.Failure(f"not within {timeout} s: {what}\n{lines[-3000:]}")
         time.sleep(0.1)
 
 

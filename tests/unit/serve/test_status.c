@@ -78,6 +78,20 @@ static void earliest_wins_whatever_the_order(void **state)
 	}
 }
 
+/* Whatever root it was found below: its labels say nothing of that but for the path. */
+static void a_container_below_two_roots_is_one(void **state)
+{
+	struct status s = {0};
+
+	row_of(&s, "/b/n_p_u/c/0.log", 20);
+	row_of(&s, "/a/n_p_u/c/0.log", 30);
+	assert_int_equal(status_merge(&s), 0);
+	assert_int_equal(s.n_rows, 1);
+	assert_int_equal(s.rows[0].account.written, 50);
+	assert_string_equal(text(&s, s.rows[0].path), "/a/n_p_u/c");
+	status_done(&s);
+}
+
 static void links_keep_their_path(void **state)
 {
 	struct status s = {0};
@@ -262,7 +276,7 @@ static void json_has_the_shape_of_the_header(void **state)
 
 static void json_says_what_the_status_says(void **state)
 {
-	const json_t *list, *c, *latency;
+	const json_t *list, *c, *latency, *lost;
 	struct status s;
 	json_t *j;
 
@@ -275,8 +289,12 @@ static void json_says_what_the_status_says(void **state)
 	assert_true(number(j, "cpu_s") == 0.125);
 	assert_string_equal(json_string_value(json_object_get(j, "proof_why")), "a \"reason\"");
 	assert_true(number(json_object_get(j, "checkpoint"), "age_s") == 0.5);
-	assert_int_equal(integer(json_object_get(json_object_get(j, "total"), "lost"), "truncated"),
-			 100);
+	lost = json_object_get(json_object_get(j, "total"), "lost");
+	assert_int_equal(json_object_size(lost), 1); /* what occurred */
+	assert_int_equal(integer(lost, "truncated"), 100);
+	lost = json_object_get(json_object_get(j, "total"), "lost_events");
+	assert_int_equal(json_object_size(lost), 1);
+	assert_int_equal(integer(lost, "truncated"), 2);
 	latency = json_object_get(j, "latency");
 	assert_int_equal(json_array_size(json_object_get(latency, "counts")), STATUS_LATENCY_N + 1);
 	assert_int_equal(json_array_size(json_object_get(latency, "bounds_s")), STATUS_LATENCY_N);
@@ -379,6 +397,7 @@ static void json_of_any_path(void **state)
 static const struct CMUnitTest tests[] = {
 	T(logs_of_a_container_become_one_row),
 	T(earliest_wins_whatever_the_order),
+	T(a_container_below_two_roots_is_one),
 	T(links_keep_their_path),
 	T(what_looks_the_same_is_one),
 	T(sinks_are_told_apart),
