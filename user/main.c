@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "cli/doctor.h"
 #include "cli/ledger.h"
+#include "cli/top.h"
 #include "cli/unpin.h"
 #include "collector.h"
 #include "config.h"
@@ -85,6 +86,7 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{"run", run_main, "follow the logs and deliver every line"},
+	{"top", top_main, "show the hottest logs, live"},
 	{"ledger", ledger_main, "say what became of every byte that was written"},
 	{"unpin", unpin_main, "remove the counters that `run --bpf-pin` left counting"},
 	{"doctor", doctor_main, "say what this kernel and these privileges allow"},
@@ -117,7 +119,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].main(argc - 1, argv + 1);
-	log_err(0, "unknown command '%s', expected run, ledger or doctor; see 'hotdrain --help'",
+	log_err(0,
+		"unknown command '%s', expected run, top, ledger or doctor; see 'hotdrain --help'",
 		argv[1]);
 	return EXIT_USER;
 }

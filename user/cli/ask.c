@@ -149,5 +149,4 @@ void ask_close(struct ask *a)
 {
 	close_fd(&a->fd);
 	buf_done(&a->reply);
-	a->reply = (struct buf){0};
 }
