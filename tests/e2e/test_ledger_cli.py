@@ -5,12 +5,12 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import tap, tool  # noqa: E402
+from lib.daemon import Daemon, reply  # noqa: E402
 
 suite = tap.Suite("ledger_cli", timeout=120)
 NOBODY = 65534
@@ -32,51 +32,6 @@ def refused(t, *args, says, **more):
     t.check(err.count("\n") == 1 and err.startswith("hotdrain: error: "), f"not one line of an error: {tap.clip(err)}")
     for text in [says] if isinstance(says, str) else says:
         t.check(text in err, f"{text!r} is not in {tap.clip(err)}")
-
-
-class Daemon:
-    """Listens on DIR/ledger.sock. Each client's byte goes to answer(byte), whose bytes are sent back; None: it hangs."""
-
-    def __init__(self, directory, answer, reads=True):
-        self.answer, self.reads, self.asked, self.held = answer, reads, [], []
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        here = os.open(directory, os.O_PATH)
-        self.listener.bind(f"/proc/self/fd/{here}/ledger.sock")
-        os.close(here)
-        self.listener.listen(5)
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            asked = client.recv(100) if self.reads else b""
-            self.asked.append(asked)
-            reply = self.answer(asked)
-            if reply is None:
-                self.held.append(client)
-                continue
-            try:
-                client.sendall(reply)
-            except OSError:
-                pass
-            client.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        for client in self.held:
-            client.close()
-
-
-def reply(text, lost=0):
-    text = text.encode()
-    return b"%d %d\n%s" % (lost, len(text), text)
 
 
 # Options

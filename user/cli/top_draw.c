@@ -55,9 +55,9 @@ static void put_line(int y, const char *text, attr_t attr)
 
 static bool is_bad(const struct top_frame *f, const char *line)
 {
-	const char *lost = strstr(line, " lost ");
+	bool lost = strncmp(line, "lost ", 5) == 0 && strncmp(line, "lost 0 ", 7) != 0;
 
-	return f->alarm && (strstr(line, "FAILING") || (lost && strncmp(lost, " lost 0 ", 8) != 0));
+	return f->alarm && (lost || strstr(line, "FAILING"));
 }
 
 /* The number of lines. */

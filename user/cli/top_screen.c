@@ -32,7 +32,8 @@
 
 #define ESCAPE   27
 #define CTRL_L   12
-#define SAID_MAX 4096 /* of the log's end, to find its last line */
+#define LOG_NAME "hotdrain: " /* each of its lines begins so */
+#define SAID_MAX 4096         /* of the log's end, to find its last line */
 
 struct screen {
 	struct top_source *source;
@@ -216,7 +217,10 @@ static void take_said(struct screen *s)
 		return;
 	text[n] = '\0';
 	line = strrchr(text, '\n');
-	snprintf(s->shown.said, sizeof(s->shown.said), "%.255s", line ? line + 1 : text);
+	line = line ? line + 1 : text;
+	if (strncmp(line, LOG_NAME, strlen(LOG_NAME)) == 0)
+		line += strlen(LOG_NAME);
+	snprintf(s->shown.said, sizeof(s->shown.said), "%.255s", line);
 }
 
 static void take_frame(struct screen *s)

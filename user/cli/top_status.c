@@ -150,15 +150,14 @@ static void put_first(const json_t *root, struct buf *head)
 
 static void put_totals(const json_t *root, struct top_frame *f, struct buf *head)
 {
-	static const char *const keys[] = {"written", "delivered", "pending", "lost_bytes"};
-	static const char *const titles[] = {"written", "delivered", "pending", "lost"};
+	static const char *const keys[] = {"pending", "delivered", "written"};
 	json_t *total = json_object_get(root, "total"), *lost, *bytes;
 	const json_t *files = json_object_get(root, "files");
 	const char *reason, *before = " (";
 	char n[16], m[16];
 
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		buf_printf(head, "%s%s %s", i ? "  " : "", titles[i], number_of(total, keys[i], n));
+	/* What matters most stands first: the line may be cut. */
+	buf_printf(head, "lost %s", number_of(total, "lost_bytes", n));
 	lost = json_object_get(total, "lost");
 	json_object_foreach(lost, reason, bytes)
 	{
@@ -166,8 +165,10 @@ static void put_totals(const json_t *root, struct top_frame *f, struct buf *head
 		before = ", ";
 	}
 	f->alarm = json_object_size(lost) > 0;
-	buf_printf(head, "%s  held %s  containers %s", f->alarm ? ")" : "",
-		   number_of(root, "held_bytes", n), number_of(root, "containers_total", m));
+	buf_printf(head, "%s  held %s", f->alarm ? ")" : "", number_of(root, "held_bytes", n));
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		buf_printf(head, "  %s %s", keys[i], number_of(total, keys[i], n));
+	buf_printf(head, "  containers %s", number_of(root, "containers_total", n));
 	buf_printf(head, "  files %s (%s hot)\n", number_of(files, "open", n),
 		   number_of(files, "hot", m));
 }

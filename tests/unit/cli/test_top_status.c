@@ -68,8 +68,8 @@ static void the_head_says_what_concerns_all(void **state)
 	assert_true(f.alarm);
 	assert_string_equal(f.text.data + f.head,
 			    "hotdrain 0.1.0  up 3m05s  rung fs  order hot  proof proven\n"
-			    "written 5.0k  delivered 3.5k  pending 1.0k  lost 500 (truncated 500)"
-			    "  held 0  containers 2  files 3 (1 hot)\n"
+			    "lost 500 (truncated 500)  held 0  pending 1.0k  delivered 3.5k"
+			    "  written 5.0k  containers 2  files 3 (1 hot)\n"
 			    "sinks stdout 4.2k | http://x 1, 7 retries, FAILING\n");
 	top_frame_done(&f);
 }
