@@ -83,7 +83,7 @@ int ledger_main(int argc, char **argv)
 {
 	_cleanup_(ask_close) struct ask ask = ASK_INIT;
 	struct question q = {.dir = CONFIG_STATE_DEFAULT, .format = 't'};
-	struct ask_answer answer;
+	struct ask_answer answer = {0};
 	char why[ASK_WHY_MAX];
 	int r = options_parse(argc, argv, &q);
 

@@ -168,22 +168,27 @@ static int batch_run(struct top_source *s, const struct top_view *v, bool json, 
 	return 0;
 }
 
+static void source_free(struct top_source *s)
+{
+	if (s->ops)
+		s->ops->free(s->ctx);
+}
+
 static int top_run(const struct top_options *o, const sigset_t *signals)
 {
-	struct top_source source;
-	struct top_view view;
-	enum top_from from;
+	_cleanup_(source_free) struct top_source source = {0};
+	enum top_from from = TOP_OWN;
+	struct top_view view = {0};
 	int r = source_open(o, &source, &from);
 
 	if (r < 0)
 		return r;
 	r = view_of(o, from, &view);
-	if (r == 0 && !o->batch && top_screen_works())
-		r = top_screen_run(&source, &view, signals);
-	else if (r == 0)
-		r = batch_run(&source, &view, o->json, from == TOP_OWN, signals);
-	source.ops->free(source.ctx);
-	return r;
+	if (r < 0)
+		return r;
+	if (!o->batch && top_screen_works())
+		return top_screen_run(&source, &view, signals);
+	return batch_run(&source, &view, o->json, from == TOP_OWN, signals);
 }
 
 int top_main(int argc, char **argv)

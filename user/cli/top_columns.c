@@ -135,7 +135,7 @@ static char *put_char(char *to, const char *end, wchar_t c, mbstate_t *state)
 
 char *top_fit(const char *text, size_t width, char out[TOP_CELL_MAX])
 {
-	const char *end = out + TOP_CELL_MAX - 1;
+	const char *end = &out[TOP_CELL_MAX - 1];
 	size_t whole = text_width(text), room = width, skip = 0, at = 0;
 	mbstate_t state = {0}, to_state = {0};
 	wchar_t mark = MB_CUR_MAX > 1 ? L'…' : L'~', c;

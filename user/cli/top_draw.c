@@ -83,8 +83,8 @@ static int draw_head(const struct top_frame *f)
 
 static const char *sort_word(const struct top_shown *s)
 {
-	for (char key = 'a'; key <= 'z'; key++) {
-		const struct top_column *c = top_column_sorted(s->frame.from, key, NULL);
+	for (int key = 'a'; key <= 'z'; key++) {
+		const struct top_column *c = top_column_sorted(s->frame.from, (char)key, NULL);
 
 		if (c && c->value == s->view->sort)
 			return c->word;
