@@ -506,6 +506,39 @@ def ten_thousand_containers(t):
         t.equal(pods(json.loads(out)), [f"pod-{n}" for n in reversed(range(10000))], "rows")
 
 
+@suite.case(bpf=BOTH, timeout=40)
+def a_real_daemon(t):
+    """Its figures are the file's, while it delivers, after a rotation and for each namespace."""
+    root, state = t.mkdir("pods"), t.mkdir("state")
+    log, other = tree.Pod(root).log(), tree.Pod(root, "dns", namespace="kube-system", number=2).log("dns")
+    with Collector(t, "-r", root, state=state) as c:
+        c.ready(root)
+        with Frames(t, "-s", state) as top:
+            tree.write_lines(other, "x", 3)
+            for k in range(100):
+                tree.write_lines(log, "x", 20, first=20 * k)
+                time.sleep(0.01)
+            size = os.path.getsize(log)
+            last = top.settle(lambda f: any(r["pod"] == "web" and r["delivered"] == size for r in f["rows"]), "all of it")
+            rates = [r["rate"] for f in top.frames for r in f["rows"] if r["pod"] == "web"]
+            t.check(max(rates) > 1000, f"rates of about {size} bytes per second: {rates}")
+            web = next(r for r in last["rows"] if r["pod"] == "web")
+            t.equal((web["namespace"], web["container"], web["written"], web["backlog"], web["lost_bytes"]),
+                    ("shop", "app", size, 0, 0), "names and figures")
+            os.rename(log, log + ".20261121-000001")
+            tree.write_lines(log, "y", 10)
+            both = size + os.path.getsize(log)
+            top.settle(lambda f: any(r["delivered"] == both and r["rotations"] == 1 for r in f["rows"]), "the rotation")
+            t.equal(last["status"]["total"]["lost_bytes"], 0, "lost")
+            t.check(last["status"]["rung"] in ("fs", "vfs", "kprobe", "syscall", "off"), "rung")
+            top.stop()
+        out, _ = call(t, "-s", state, "--batch", "--json", "-n", 1, "-N", "kube-system", wanted=0)
+        t.equal(pods(json.loads(out)), ["dns"], "of kube-system")
+        text, _ = call(t, "-s", state, "--batch", "-n", 1, wanted=0)
+        t.check(re.search(r"^shop +web +app ", text, re.M), text)
+        c.stop()
+
+
 # The screen
 
 def screen(t, *args, **more):
@@ -675,7 +708,6 @@ def a_daemon_that_comes_back(t):
     with screen(t, "-s", t.dir, "-d", "100ms") as s:
         s.wait_end(2)
     daemon = Daemon(t.dir, says(*SHOP))
-    os.remove(t.path("after"))
     with screen(t, "-s", t.dir, "-d", "100ms") as s:
         s.wait_text("dns")
         daemon.__exit__()

@@ -3,6 +3,7 @@
 import os
 import shlex
 import subprocess
+import tempfile
 
 from . import proc, tap, tool
 
@@ -28,13 +29,17 @@ class Terminal:
         why = missing()
         if why:
             t.skip(why)
-        self.t, self.socket = t, t.path("tmux.sock")
+        self.t, self.dir = t, tempfile.mkdtemp(prefix="tmux-", dir=t.dir)  # a server takes a moment to end
+        self.socket = self.path("socket")
         env = {**os.environ, "LC_ALL": "C.UTF-8", "NO_COLOR": None, "TMUX": None, **(env or {})}
-        with open(t.path("window"), "w") as f:
+        with open(self.path("window"), "w") as f:
             term = f"TERM={env['TERM']} " if (more := env.get("TERM")) and more != os.environ.get("TERM") else ""
-            f.write(SCRIPT.format(dir=shlex.quote(t.dir), command=term + shlex.join(map(str, command))))
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, f"exec sh {shlex.quote(t.path('window'))}",
+            f.write(SCRIPT.format(dir=shlex.quote(self.dir), command=term + shlex.join(map(str, command))))
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, f"exec sh {shlex.quote(self.path('window'))}",
                   env={k: v for k, v in env.items() if v is not None})
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
 
     def tmux(self, *args, env=None):
         result = subprocess.run([tool.find("tmux"), "-S", self.socket, *map(str, args)], stdin=subprocess.DEVNULL,
@@ -92,8 +97,8 @@ class Terminal:
     def wait_end(self, status=0, timeout=10):
         """It has ended, and left the terminal as it was."""
         self.wait_text(f"ended with status {status}", timeout)
-        proc.wait_until(lambda: os.path.exists(self.t.path("after")), 5)
-        with open(self.t.path("before")) as before, open(self.t.path("after")) as after:
+        proc.wait_until(lambda: os.path.exists(self.path("after")), 5)
+        with open(self.path("before")) as before, open(self.path("after")) as after:
             self.t.equal(after.read(), before.read(), "the terminal's modes")
         self.t.equal([self.flag(f) for f in ("alternate_on", "cursor_flag", "keypad_flag")], ["0", "1", "0"],
                      "alternate screen, cursor, keypad")
