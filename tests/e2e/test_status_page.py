@@ -177,8 +177,13 @@ def sorting_filter_folding_and_pause_by_keyboard(t):
         b.key("Enter")
         b.wait("document.querySelector('.more')", "a row does not open")
         t.check("/var/log/pods/jobs_batch-2_uid/app" in b.text(".more"), f"opened: {b.text('.more')}")
-        time.sleep(2.2)
-        t.check(b.run("document.activeElement.classList.contains('who')"), "the focus is gone after new figures")
+        for turn in (((1, 2), (2, 1)), ((1, 1), (2, 2))):
+            order = names(b)[:2]
+            for n, place in turn:
+                r.logs[n].more["next"] = place
+            b.wait(f"document.querySelector('.row b').textContent === {json.dumps(order[1])}", "rows do not change places")
+            t.equal(b.run("document.activeElement.querySelector('b')?.textContent"), "batch-2", "what has the focus after that")
+            t.equal(b.run("document.querySelector('.more').previousSibling.querySelector('b').textContent"), "batch-2", "what is open after that")
         b.key("Enter")
         t.equal(b.run("document.querySelectorAll('.more').length"), 0, "closed again")
 
