@@ -11,23 +11,24 @@ import time
 sys.dont_write_bytecode = True
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tests/e2e"))
-from lib import prometheus, proc, tap, tree  # noqa: E402
+from lib import metrics, prometheus, promql, tap, tree  # noqa: E402
 from lib.collector import Collector  # noqa: E402
 
-suite = tap.Suite("alerts", timeout=110)
+suite = tap.Suite("alerts", timeout=170)
 ALERTS = os.path.join(TOP, "deploy/prometheus-alerts.yaml")
 TESTS = os.path.join(TOP, "tests/deploy/prometheus-alerts.test.yaml")
 SCRAPE = os.path.join(TOP, "deploy/prometheus.yaml")
 DASHBOARD = os.path.join(TOP, "deploy/grafana-dashboard.json")
 # What Grafana itself provides, and what it is here.
 BUILT_IN = {"__rate_interval": "5s", "__range": "5m", "__interval": "5s"}
+TARGET_LABELS = {"job", "instance"}
 VARIABLE = re.compile(r"\$(?:\{(\w+)[^}]*\}|(\w+))")
 RULE = re.compile(r"^      - alert: (\w+)\n((?:(?!      - |  - ).*\n)*)", re.M)
 EXPR = re.compile(r"^( +)expr: (?:\|\n((?:\1  .*\n)+)|(.*)\n)", re.M)
 
 
 def needs_prometheus(t):
-    why = prometheus.missing()
+    why = prometheus.missing("promtool") or prometheus.missing()
     if why:
         t.skip(why)
 
@@ -89,7 +90,7 @@ def every_alert_says_how_bad_it_is_and_what_to_do(t):
             t.check(re.search(wanted, text), f"{name} lacks {wanted}:\n{text}")
 
 
-@suite.case()
+@suite.case(timeout=60)
 def each_fires_when_it_should(t):
     needs_prometheus(t)
     status, said = prometheus.promtool("test", "rules", TESTS)
@@ -113,7 +114,7 @@ def alerts_failing_with(t, name, expr):
     return found
 
 
-@suite.case()
+@suite.case(timeout=60)
 def each_is_tested_both_ways(t):
     """With an alert that never fires the tests fail, and with one that always does."""
     needs_prometheus(t)
@@ -231,36 +232,35 @@ class Writers:
         self.thread.join()
 
 
-def scraped(t, port, *wanted):
-    """What /metrics says once it has a sample of each of these; a pattern may begin with the name."""
-    text = [None]
+def stalled(t, root):
+    """A collector whose reader has stopped, and which has few batches."""
+    return Collector(t, "-r", root, *metrics.ADDRESS, "--batches", "4", state=t.mkdir("state"), out="stalled")
 
-    def has_all():
-        text[0] = prometheus.get(f"http://127.0.0.1:{port}/metrics") or ""
-        return all(re.search("^" + w, text[0], re.M) for w in wanted)
 
-    t.check(proc.wait_until(has_all, 20, step=0.1), f"/metrics has not {wanted}:\n{text[0]}")
-    return text[0]
+def waiting(s, pod):
+    return any(v > 1000 for key, v in s.samples.get("hotdrain_backlog_bytes", {}).items() if ("podname", pod) in key)
 
 
 @suite.case(timeout=45)
 def every_metric_is_exported(t):
     """What alerts and dashboard name is printed, with those labels, once something was lost and saved."""
-    root, port = t.mkdir("pods"), prometheus.free_port()
+    root = t.mkdir("pods")
     writers = Writers(root)
-    with Collector(t, "-r", root, "--metrics", f"127.0.0.1:{port}", "--batches", "4", state=t.mkdir("state"), out="stalled") as c, writers:
-        scraped(t, port, r'hotdrain_backlog_bytes\{.*podname="db".*\} \d{4}')
+    with stalled(t, root) as c, writers:
+        metrics.wait_scrape(c, lambda s: waiting(s, "db"), "unread bytes of db", 20)
         os.truncate(writers.logs[1], 0)
         c.read_on()
-        known = {**prometheus.families(scraped(t, port, "hotdrain_lost_bytes_total", "hotdrain_checkpoint_age_seconds")), "up": set()}
-    every_label = set().union(*known.values()) | prometheus.TARGET_LABELS
+        s = metrics.wait_scrape(c, lambda s: {"hotdrain_lost_bytes_total", "hotdrain_checkpoint_age_seconds"} <= set(s.samples), "a loss and a checkpoint", 20)
+        known = {name: {k for key in s.samples.get(name, ()) for k, _ in key} for name in {*s.samples, *s.types, "up"}}
+        c.stop()
+    every_label = set().union(*known.values()) | TARGET_LABELS
     for where, query in queries():
-        metrics, lists = prometheus.selectors(query)
-        t.check(metrics or query.startswith("vector"), f"{where} names no metric: {query}")
+        series, lists = promql.selectors(query)
+        t.check(series, f"{where} names no metric: {query}")
         t.check(lists <= every_label, f"{where}: {lists - every_label} is no label")
-        for name, labels in metrics:
+        for name, labels in series:
             t.check(name in known, f"{where} names {name}, which is not exported")
-            unknown = labels - known[name] - prometheus.TARGET_LABELS if known[name] else set()
+            unknown = labels - known[name] - TARGET_LABELS if known[name] else set()
             t.check(not unknown, f"{where}: {name} has no label {unknown}, but {known[name]}")
 
 
@@ -277,18 +277,21 @@ def panel_is_empty(p, server, began):
 def prometheus_takes_the_rules_and_every_panel_has_data(t):
     """Two writers, a reader that stops for some seconds, unread bytes that are cut off, and then all is delivered."""
     needs_prometheus(t)
-    root, port, began = t.mkdir("pods"), prometheus.free_port(), time.time()
+    root, began = t.mkdir("pods"), time.time()
     writers = Writers(root)
-    with Collector(t, "-r", root, "--metrics", f"127.0.0.1:{port}", "--batches", "4", state=t.mkdir("state"), out="stalled") as c, \
-            prometheus.Prometheus(t, port, rules=ALERTS) as server, writers:
-        stalled = 'hotdrain_backlog_bytes{podname="db"} > 1e3 and rate(hotdrain_read_bytes_total[5s]) >= 0 and hotdrain_deadline_seconds < Inf'
-        server.wait_for(stalled, 20)
+    with stalled(t, root) as c, prometheus.Prometheus(t, metrics.where(c), rules=[ALERTS]) as server, writers:
+        def until(expression):
+            t.check(server.wait(expression, bool, 20), f"{expression} never had a value")
+
+        until('hotdrain_backlog_bytes{podname="db"} > 1e3 and rate(hotdrain_read_bytes_total[5s]) >= 0 and hotdrain_deadline_seconds < Inf')
+        time.sleep(2)
         os.truncate(writers.logs[1], 0)
         c.read_on()
-        server.wait_for("hotdrain_node_lost_bytes_total > 0", 20)
-        server.wait_for("rate(hotdrain_latency_seconds_count[5s]) > 0", 20)
-        server.wait_for('ALERTS{alertname="HotdrainLosesBytes",reason="truncated"}', 5)
-        time.sleep(2)
+        until("hotdrain_node_lost_bytes_total > 0")
+        until("rate(hotdrain_latency_seconds_count[5s]) > 0")
+        until('ALERTS{alertname="HotdrainLosesBytes",reason="truncated"}')
+        until("hotdrain_checkpoint_age_seconds")
+        time.sleep(1)
         rules = [r for g in server.api("/rules")["groups"] for r in g["rules"]]
         t.equal({r["name"] for r in rules}, set(alerts()), "alerts that Prometheus has")
         t.equal([(r["name"], r["health"], r.get("lastError")) for r in rules if r["health"] != "ok"], [], "rules that are not well")

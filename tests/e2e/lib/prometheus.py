@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -13,6 +14,8 @@ from . import proc, tap, tool
 CONFIG = """global:
   scrape_interval: 250ms
   scrape_timeout: 250ms
+  evaluation_interval: 500ms
+rule_files: {rules}
 scrape_configs:
   - job_name: hotdrain
     static_configs:
@@ -25,6 +28,12 @@ def missing(program="prometheus"):
     return None if tool.find(program) else f"no {program}"
 
 
+def promtool(*args):
+    """Status, and all that it says."""
+    result = subprocess.run([tool.find("promtool"), *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    return result.returncode, result.stdout.decode("utf-8", "replace")
+
+
 def check(text):
     """What `promtool check metrics` has to say, "" when nothing."""
     result = subprocess.run([tool.find("promtool"), "check", "metrics"], input=text.encode(), capture_output=True, timeout=30)
@@ -33,10 +42,12 @@ def check(text):
 
 
 class Prometheus:
-    def __init__(self, t, target):
+    """rules: paths of files with alerts."""
+
+    def __init__(self, t, target, rules=()):
         directory = t.mkdir("prometheus")
         with open(os.path.join(directory, "prometheus.yml"), "w") as f:
-            f.write(CONFIG.format(target=target))
+            f.write(CONFIG.format(target=target, rules=json.dumps(list(map(os.path.abspath, rules)))))
         self.log = t.path("prometheus.log")
         with socket.socket() as s:  # a port that is free; the next one to listen there is Prometheus
             s.bind(("127.0.0.1", 0))
@@ -68,12 +79,21 @@ class Prometheus:
         except OSError:
             return False
 
+    def api(self, path, **query):
+        """The answer's data."""
+        try:
+            return json.loads(self.get("/api/v1" + path, **query))["data"]
+        except urllib.error.HTTPError as e:
+            raise tap.Failure(f"{path} {query}: {e.read().decode('utf-8', 'replace')}") from None
+
     def query(self, expression):
         """[(labels, value)]"""
-        said = json.loads(self.get("/api/v1/query", query=expression))
-        if said["status"] != "success":
-            raise tap.Failure(f"query {expression}: {said}")
-        return [(r["metric"], float(r["value"][1])) for r in said["data"]["result"]]
+        return [(r["metric"], float(r["value"][1])) for r in self.api("/query", query=expression)["result"]]
+
+    def query_range(self, expression, start, end, step=1):
+        """[(labels, [value, ..])]"""
+        found = self.api("/query_range", query=expression, start=start, end=end, step=step)["result"]
+        return [(r["metric"], [float(v) for _, v in r["values"]]) for r in found]
 
     def wait(self, expression, condition, timeout=15):
         """The result once condition(result) is true; the last one when that never happens."""
@@ -85,4 +105,4 @@ class Prometheus:
             time.sleep(0.1)
 
     def targets(self):
-        return json.loads(self.get("/api/v1/targets"))["data"]["activeTargets"]
+        return self.api("/targets")["activeTargets"]
