@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "collector_counts.h"
+#include "collector_docker.h"
 #include "collector_end.h"
 #include "collector_files.h"
 #include "collector_impl.h"
@@ -155,6 +156,7 @@ static void slow_work(struct collector *c, int64_t now_ns)
 	if (now_ns >= c->sweep_ns) {
 		collector_sweep(c);
 		collector_status_sweep(c, now_ns);
+		collector_docker_sweep(c, now_ns);
 		files_end_chains(c->files, now_ns - CHAIN_WAIT_NS);
 		c->sweep_ns = now_ns + SWEEP_NS;
 	}

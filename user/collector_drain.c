@@ -163,7 +163,7 @@ static bool may_have_elders(const struct collector *c, const struct file *f)
 	       (f->chain->alias || !born_ns || born_ns > c->scanning_ns - 20 * NS_PER_MS);
 }
 
-static void collect_claims(struct collector *c)
+static void collect_claims(struct collector *c, int64_t now_ns)
 {
 	unsigned inflating = 0;
 
@@ -177,7 +177,8 @@ static void collect_claims(struct collector *c)
 			continue;
 		if (!claims_room(c))
 			return; /* those that fit are served, the rest in a later turn */
-		heat_claim(f, &c->limits, &c->claims[c->n_claims++]);
+		heat_claim(f, &c->limits, &c->claims[c->n_claims]);
+		c->claims[c->n_claims++].held |= f->chain->first_until_ns > now_ns;
 	}
 }
 
@@ -241,7 +242,7 @@ bool collector_drain(struct collector *c, int64_t now_ns)
 
 	if (collector_resume_waits(c, now_ns))
 		return false;
-	collect_claims(c);
+	collect_claims(c, now_ns);
 	if (!c->n_claims)
 		return false;
 	c->blocked = !outlet_batch(c->outlet);

@@ -187,8 +187,8 @@ void collector_flush_ended(struct collector *c, struct file *f, int64_t now_ns)
 	struct batch *b = outlet_batch(c->outlet);
 
 	if (b && f == f->chain->live && file_eligible(f) && !file_dirty(f) &&
-	    chain_joins_pending(f->chain) && now_ns - f->changed_ns > PARTIAL_WAIT_NS &&
-	    file_writers(f) <= 0)
+	    chain_joins_pending(f->chain) &&
+	    (f->chain->exited || now_ns - f->changed_ns > PARTIAL_WAIT_NS) && file_writers(f) <= 0)
 		reader_flush_joins(&c->reader, f->chain, b, f, false);
 }
 

@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "collector_changes.h"
 #include "collector_counts.h"
+#include "collector_docker.h"
 #include "collector_end.h"
 #include "collector_files.h"
 #include "collector_impl.h"
@@ -60,6 +61,7 @@ static void opened(void *ctx, struct file *f)
 	f->seen_shrinks = total.shrinks;
 	account_begin(f, c->counts, ACCOUNT_UNKNOWN);
 	collector_restore_chain(c, f->chain);
+	collector_docker_found(c, f->chain);
 	if (!collector_back_file(c, f))
 		collector_resume_file(c, f);
 	c->active_ns = now;
@@ -113,6 +115,7 @@ static void ended(void *ctx, struct chain *chain)
 	struct collector *c = ctx;
 
 	collector_chain_leaves(c, chain);
+	collector_docker_lost(c, chain);
 	for (size_t i = 0; i < chain->n_joins; i++)
 		join_done(&chain->joins[i], &c->joins);
 	tally_add(&c->ended, &chain->tally);

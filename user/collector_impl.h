@@ -17,6 +17,7 @@
 
 struct accounts;
 struct config;
+struct containers;
 struct counted;
 struct event_queue;
 struct files;
@@ -62,6 +63,7 @@ struct collector {
 	struct join_budget joins;
 	struct reader reader;
 	struct heat_limits limits;
+	struct containers *containers; /* NULL: no --docker */
 
 	struct list hot, slow; /* looked at each tick; a few times a second */
 	struct list armed;     /* hot, but the kernel tells: in the order they become quiet */

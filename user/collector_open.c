@@ -16,6 +16,7 @@
 #include "collector.h"
 #include "collector_changes.h"
 #include "collector_counts.h"
+#include "collector_docker.h"
 #include "collector_files.h"
 #include "collector_impl.h"
 #include "collector_reload.h"
@@ -51,6 +52,8 @@ static int on_flush(void *ctx, struct event *events, size_t n)
 		}
 		if (e->type == EVENT_CONTROL && e->action & CONTROL_RELOAD)
 			collector_ask_reload(c);
+		if (e->type == EVENT_CONTAINER)
+			collector_docker_event(c, e);
 		if (e->type != EVENT_FILE || tree_event(c->tree, e))
 			continue;
 		f = files_by_wd(c->files, e->watch);
@@ -159,6 +162,9 @@ static int open_rooms(struct collector *c)
 	    (r = event_queue_new(&events, &c->queue)) < 0 ||
 	    (r = watch_new(c->queue, &c->watch)) < 0 || (r = files_new(&file_hooks, &c->files)) < 0)
 		return log_err(r, "start: %s", strerror(-r));
+	r = collector_open_docker(c); /* early: the list is under way while the rest is opened */
+	if (r < 0)
+		return r;
 	r = tree_new(c->watch, cfg->roots.items, cfg->roots.n, cfg->link_roots.items,
 		     cfg->link_roots.n, &tree_hooks, &c->tree);
 	if (r < 0)
@@ -220,6 +226,7 @@ void collector_free(struct collector *c)
 	files_free(c->files);
 	tree_free(c->tree);
 	watch_free(c->watch);
+	collector_close_docker(c);
 	event_queue_free(c->queue);
 	collector_close_counts(c);
 	collector_close_ledger(c);

@@ -58,6 +58,8 @@ struct chain {
 	uint64_t unread_bytes; /* of all its files, and whether one was cut unnoticed: when the
 				  ledger was last brought up to date */
 	bool unnoticed;
+	int64_t first_until_ns;    /* its container stops: drained before others until then */
+	bool exited;               /* its container did: nothing more is written */
 	struct labels *labels;     /* of its records, NULL: none. Its own, see collector_labels.h */
 	uint32_t labels_split;     /* where in their text the second part begins */
 	enum decode_format format; /* what its content was told to be, AUTO: not yet */

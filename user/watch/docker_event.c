@@ -81,18 +81,22 @@ static uint32_t action_of(const char *word)
 
 int docker_event_add(struct event *e, const char *key, const char *value)
 {
-	_cleanup_free_ char *k = strdup(key), *v = strdup(value);
-	struct event_attribute *all;
+	struct event_attribute *a;
 
-	if (!k || !v)
-		return -ENOMEM;
 	if (e->n_attributes % 8 == 0) {
-		all = realloc(e->attributes, (e->n_attributes + 8) * sizeof(*all));
-		if (!all)
+		a = realloc(e->attributes, (e->n_attributes + 8) * sizeof(*a));
+		if (!a)
 			return -ENOMEM;
-		e->attributes = all;
+		e->attributes = a;
 	}
-	e->attributes[e->n_attributes++] = (struct event_attribute){take_ptr(k), take_ptr(v)};
+	a = &e->attributes[e->n_attributes];
+	*a = (struct event_attribute){strdup(key), strdup(value)};
+	if (!a->key || !a->value) {
+		free(a->key);
+		free(a->value);
+		return -ENOMEM;
+	}
+	e->n_attributes++;
 	return 0;
 }
 
@@ -123,11 +127,12 @@ static bool is_own_word(const char *key)
 	return false;
 }
 
-/* Those that a label may not be called, and those that say what is said elsewhere. */
+/* What a label may not be called, what is said elsewhere, and Podman's own. */
 static bool is_reserved(const char *key)
 {
 	return strncmp(key, "hotdrain.", 9) == 0 || strcmp(key, "name") == 0 ||
-	       strcmp(key, "containerExitCode") == 0 || strcmp(key, "oldName") == 0;
+	       strcmp(key, "oldName") == 0 || strcmp(key, "containerExitCode") == 0 ||
+	       strcmp(key, "podId") == 0;
 }
 
 static int add_all(struct attributes *a, json_t *object, bool own)

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -54,31 +55,38 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-class Docker:
+class Daemon:
+    """One that speaks the Docker API, which start() runs with its socket in self.socket; stop() ends it and all it has."""
+
+    name = None
+
     def __init__(self, directory):
-        self.dir = os.path.join(directory, "docker")
-        self.cgroup = f"hotdrain-e2e-docker-{os.getpid()}"
+        self.dir = os.path.join(directory, self.name)
+        self.cgroup = f"hotdrain-e2e-{self.name}-{os.getpid()}"
         self.socket = os.path.join(self.dir, "sock")
+        self.url = "unix://" + self.socket
         self.log_path = os.path.join(self.dir, "log")
-        self.containers = os.path.join(self.dir, "root", "containers")
         self.started = []
+        self.process = None
         os.makedirs(self.dir)
-        config = os.path.join(self.dir, "daemon.json")
-        with open(config, "w") as f:
-            f.write("{}\n")
-        command = ["unshare", "-m", tool.find("dockerd"), "--config-file", config, "--data-root", os.path.join(self.dir, "root"),
-                   "--exec-root", os.path.join(self.dir, "exec"), "--pidfile", os.path.join(self.dir, "pid"),
-                   "--host", "unix://" + self.socket, "--storage-driver", "vfs", "--cgroup-parent", "/" + self.cgroup,
-                   "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
+
+    def command(self):
+        raise NotImplementedError
+
+    def launch(self):
         path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
-        with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env={**os.environ, "PATH": path})
 
-    def __enter__(self):
+    def wait_answers(self):
         if not proc.wait_until(lambda: self.answers() or self.process.poll() is not None, 30, step=0.05) or not self.answers():
             with open(self.log_path) as f:
-                raise tap.Skip("dockerd does not start here: " + "".join(f.readlines()[-1:]).strip())
+                raise tap.Skip(f"{self.name} does not start here: " + "".join(f.readlines()[-1:]).strip())
+
+    def __enter__(self):
+        self.launch()
+        self.wait_answers()
         image = os.path.join(self.dir, "image.tar")
         containerd.image_write(image)
         with open(image, "rb") as f:
@@ -87,6 +95,13 @@ class Docker:
 
     def __exit__(self, *_):
         self.stop()
+
+    def restart(self, sig=signal.SIGTERM):
+        """The daemon ends and a new one has the same containers."""
+        proc.kill(self.process.pid, sig)
+        self.process.wait(30)
+        self.launch()
+        self.wait_answers()
 
     def answers(self):
         try:
@@ -105,30 +120,42 @@ class Docker:
         finally:
             c.close()
         if answer.status >= 400:
-            raise tap.Failure(f"dockerd: {method} {path}: {answer.status} {got[:300]!r}")
+            raise tap.Failure(f"{self.name}: {method} {path}: {answer.status} {got[:300]!r}")
         try:
             return json.loads(got)
         except ValueError:
             return got
 
-    def run(self, command, **log_options):
-        """Starts a container with the json-file driver: max_size="100k", max_file=3, compress="true". Its id."""
-        options = {k.replace("_", "-"): str(v) for k, v in log_options.items()}
-        config = {"Image": containerd.IMAGE, "Cmd": command,
-                  "HostConfig": {"NetworkMode": "none", "LogConfig": {"Type": "json-file", "Config": options}}}
-        ident = self.call("POST", "/containers/create", config)["Id"]
-        try:
-            self.call("POST", f"/containers/{ident}/start")
-        except tap.Failure as e:
-            raise tap.Skip(f"no container can run here: {e}") from None
+    def config(self, command, labels, log):
+        return {"Image": containerd.IMAGE, "Cmd": command, "Labels": labels,
+                "HostConfig": {"NetworkMode": "none", "LogConfig": log}}
+
+    def create(self, command, name=None, labels=None, log=None):
+        """The id of a container that is not started."""
+        query = f"?name={name}" if name else ""
+        ident = self.call("POST", f"/containers/create{query}", self.config(command, labels or {}, log or self.log_config({})))["Id"]
         self.started.append(ident)
         return ident
 
-    def log(self, ident):
-        return os.path.join(self.containers, ident, ident + "-json.log")
+    def do(self, ident, what):
+        """start, pause, unpause, kill?signal=…, stop?t=…, …"""
+        self.call("POST", f"/containers/{ident}/{what}")
+
+    def start(self, ident):
+        try:
+            self.do(ident, "start")
+        except tap.Failure as e:
+            raise tap.Skip(f"no container can run here: {e}") from None
+
+    def run(self, command, name=None, labels=None, **log_options):
+        """Starts a container whose log has these options: max_size="100k", max_file=3, compress="true". Its id."""
+        options = {k.replace("_", "-"): str(v) for k, v in log_options.items()}
+        ident = self.create(command, name, labels, self.log_config(options))
+        self.start(ident)
+        return ident
 
     def wait_exit(self, ident, timeout=60):
-        """Until it has ended and dockerd has written all of its output."""
+        """Until it has ended and all of its output is written."""
         status = self.call("POST", f"/containers/{ident}/wait", timeout=timeout)["StatusCode"]
         if status:
             raise tap.Failure(f"a container ended with status {status}")
@@ -146,3 +173,26 @@ class Docker:
         proc.end(self.process, 15)
         containerd.remove_cgroups(self.cgroup)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Docker(Daemon):
+    name = "docker"
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        self.containers = os.path.join(self.dir, "root", "containers")
+
+    def command(self):
+        config = os.path.join(self.dir, "daemon.json")
+        with open(config, "w") as f:
+            f.write("{}\n")
+        return ["unshare", "-m", tool.find("dockerd"), "--config-file", config, "--data-root", os.path.join(self.dir, "root"),
+                "--exec-root", os.path.join(self.dir, "exec"), "--pidfile", os.path.join(self.dir, "pid"),
+                "--host", self.url, "--storage-driver", "vfs", "--cgroup-parent", "/" + self.cgroup,
+                "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
+
+    def log_config(self, options):
+        return {"Type": "json-file", "Config": options}
+
+    def log(self, ident):
+        return os.path.join(self.containers, ident, ident + "-json.log")
