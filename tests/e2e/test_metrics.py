@@ -271,6 +271,44 @@ def healthy_and_ready(t):
         c.stop()
 
 
+class Halted:
+    """One thread of a child stands still, the others go on: ptrace(2)."""
+
+    def __init__(self, t, tid):
+        self.libc, self.tid = ctypes.CDLL(None, use_errno=True), tid
+        if self.call(0x4206):  # PTRACE_SEIZE
+            t.skip(f"no ptrace here: {os.strerror(ctypes.get_errno())}")
+        if self.call(0x4207) or os.waitpid(tid, 0x40000000)[0] != tid:  # PTRACE_INTERRUPT, __WALL
+            t.fail("the thread does not stop")
+
+    def call(self, request):
+        null = ctypes.c_void_p(None)
+        return self.libc.ptrace(request, self.tid, null, null)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.call(17)  # PTRACE_DETACH
+
+
+@suite.case()
+def a_halted_event_loop_is_not_healthy(t):
+    """It is said within seconds, the page is there all the same, and all is well when it goes on."""
+    root, pod, log = one_log(t)
+    with collector(t, root) as c:
+        c.ready(root)
+        t.equal(metrics.get(c, "/healthz")[0], 200, "/healthz")
+        time.sleep(0.5)
+        with Halted(t, c.pid):
+            t.equal(metrics.get(c, "/")[0], 200, "/")
+            for path in ("/healthz", "/readyz", "/metrics"):
+                t.equal(metrics.get(c, path)[::2], (503, b"the event loop does not answer\n"), path)
+        wanted = tree.write_lines(log, "x", 10)
+        t.check(proc.wait_until(lambda: metrics.get(c, "/healthz")[0] == 200, 10), "it goes on, and is not healthy")
+        t.equal([r.message for r in c.finish(10)], wanted, "messages")
+
+
 def small_disk(directory):
     """In the child: a file system of 1 MiB there, of its own, that is full but for a little."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -292,6 +330,7 @@ def a_full_disk_is_not_ready(t):
                    preexec_fn=lambda: small_disk(disk)) as c:
         if proc.wait_until(lambda: c.process.poll() == 99, 0.3):
             t.skip("a small disk cannot be mounted here")
+        t.check(proc.wait_until(lambda: metrics.get(c, "/readyz")[0] == 200, 10), "not ready while there is room")
         wanted = tree.write_lines(log, "x" * 200, 2000)
         t.check(proc.wait_until(lambda: metrics.get(c, "/readyz")[0] == 503, 10), "a full disk, and it says it is ready")
         t.equal(metrics.get(c, "/readyz")[2], f"sink file:{disk}/out is failing\n".encode()[:200], "/readyz")
