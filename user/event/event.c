@@ -10,15 +10,15 @@ static const struct {
 	uint32_t action;
 	const char *name;
 } action_names[] = {
-	{FILE_WRITTEN, "written"},       {FILE_CLOSED, "closed"},
-	{FILE_CREATED, "created"},       {FILE_DELETED, "deleted"},
-	{FILE_MOVED_FROM, "moved_from"}, {FILE_MOVED_TO, "moved_to"},
-	{FILE_UNWATCHED, "unwatched"},   {CONTAINER_CREATE, "create"},
-	{CONTAINER_START, "start"},      {CONTAINER_UNPAUSE, "unpause"},
-	{CONTAINER_KILL, "kill"},        {CONTAINER_STOP, "stop"},
-	{CONTAINER_PAUSE, "pause"},      {CONTAINER_DIE, "die"},
-	{CONTAINER_DESTROY, "destroy"},  {CONTROL_RELOAD, "force-reload"},
-	{CONTROL_OVERFLOW, "overflow"},
+	{FILE_WRITTEN, "written"},        {FILE_CLOSED, "closed"},
+	{FILE_CREATED, "created"},        {FILE_DELETED, "deleted"},
+	{FILE_MOVED_FROM, "moved_from"},  {FILE_MOVED_TO, "moved_to"},
+	{FILE_UNWATCHED, "unwatched"},    {FILE_RENAMED, "renamed"},
+	{CONTAINER_CREATE, "create"},     {CONTAINER_START, "start"},
+	{CONTAINER_UNPAUSE, "unpause"},   {CONTAINER_KILL, "kill"},
+	{CONTAINER_STOP, "stop"},         {CONTAINER_PAUSE, "pause"},
+	{CONTAINER_DIE, "die"},           {CONTAINER_DESTROY, "destroy"},
+	{CONTROL_RELOAD, "force-reload"}, {CONTROL_OVERFLOW, "overflow"},
 };
 
 void event_done(struct event *e)

@@ -26,6 +26,7 @@ enum event_action {
 	FILE_MOVED_FROM = 1 << 4,
 	FILE_MOVED_TO = 1 << 5,
 	FILE_UNWATCHED = 1 << 6, /* the watch is gone: one-shot spent, or its object */
+	FILE_RENAMED = 1 << 7,   /* both halves in one; never comes from the read loop */
 	CONTAINER_CREATE = 1 << 8,
 	CONTAINER_START = 1 << 9,
 	CONTAINER_UNPAUSE = 1 << 10,
