@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "cli/doctor.h"
+#include "cli/events.h"
 #include "cli/ledger.h"
 #include "cli/top.h"
 #include "cli/unpin.h"
@@ -89,6 +90,7 @@ static const struct {
 	{"top", top_main, "show the hottest logs, live"},
 	{"ledger", ledger_main, "say what became of every byte that was written"},
 	{"unpin", unpin_main, "remove the counters that `run --bpf-pin` left counting"},
+	{"events", events_main, "print what happens to files and containers"},
 	{"doctor", doctor_main, "say what this kernel and these privileges allow"},
 };
 
@@ -120,7 +122,8 @@ int main(int argc, char **argv)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].main(argc - 1, argv + 1);
 	log_err(0,
-		"unknown command '%s', expected run, top, ledger or doctor; see 'hotdrain --help'",
+		"unknown command '%s', expected run, top, ledger, events or doctor; see 'hotdrain "
+		"--help'",
 		argv[1]);
 	return EXIT_USER;
 }
