@@ -134,6 +134,7 @@ static struct mnode *leaving_get(const struct mirror *m, uint32_t cookie)
 void node_identify(struct mirror *m, struct mnode *n, const struct look *l)
 {
 	n->type = (uint8_t)l->type;
+	n->stamp = n->identity == l->identity ? n->stamp : 0;
 	mnode_set_identity(&m->nodes, n, l->identity, l->ino);
 }
 
@@ -144,6 +145,14 @@ static void new_failed(struct mirror *m, int r)
 	if (r == -ENOSPC && !m->paths_short)
 		log_warn(0, "more than %zu paths, what is beyond is not told of", m->nodes.max);
 	m->paths_short = m->paths_short || r == -ENOSPC;
+}
+
+/* Now that it is watched: what is written next is heard. */
+static bool has_content(const struct look *l)
+{
+	struct stat st;
+
+	return l->fd >= 0 && sys.fstat(l->fd, &st) == 0 && st.st_size > 0;
 }
 
 /* r: of the look at it. */
@@ -162,7 +171,7 @@ static void node_born(struct mirror *m, struct mnode *n, const struct look *l, i
 		file_watch(m, n, l, r);
 	tell(m, FILE_CREATED, n, NULL);
 	if (m->opt.writes && by != FOUND_MOVED_IN && !m->scanning && n->type == MNODE_FILE &&
-	    l->size > 0)
+	    has_content(l))
 		tell_written(m, n);
 }
 

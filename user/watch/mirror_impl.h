@@ -56,7 +56,6 @@ struct mirror {
 struct look {
 	int fd; /* O_PATH */
 	uint64_t identity, ino;
-	int64_t size;
 	enum mnode_type type;
 	bool certain; /* no other object has ever had this identity */
 	bool shared;  /* it has several names */

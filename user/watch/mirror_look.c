@@ -60,7 +60,6 @@ static int look_at(int fd, struct look *ret_look)
 	l.identity = hash_bytes(&is, sizeof(is)) | 1;
 	l.certain = is.birth_ns != 0;
 	l.ino = st.st_ino;
-	l.size = st.st_size;
 	l.type = type_of(st.st_mode);
 	l.shared = l.type != MNODE_DIR && st.st_nlink > 1;
 	*ret_look = l;

@@ -4,7 +4,7 @@
  * everything below it in one step. Found by parent and name, by watch descriptor, and by identity:
  * what an object is whatever it is called.
  *
- * A node is 192 bytes, and its name with 16 more: about 250 bytes per path with the tables.
+ * A node is 200 bytes, and its name with 16 more: about 250 bytes per path with the tables.
  */
 #ifndef WATCH_MIRROR_NODE_H
 #define WATCH_MIRROR_NODE_H
@@ -31,9 +31,10 @@ struct mnode {
 	struct list work;  /* of one list of things to do, or none */
 	uint64_t identity; /* 0: not known */
 	uint64_t ino;
-	int64_t at_ns; /* when it was watched last, or on a list: when it is due */
-	int wd;        /* -1: none */
-	uint32_t era;  /* of the mirror, in which a look at the directory found it */
+	uint64_t stamp; /* of size and time of the last write, when it was watched last */
+	int64_t at_ns;  /* when it was watched last, or on a list: when it is due */
+	int wd;         /* -1: none */
+	uint32_t era;   /* of the mirror, in which a look at the directory found it */
 	uint32_t round;
 	uint32_t cookie; /* its name is gone by a rename, whose other half may come; 0: no */
 	uint8_t type;

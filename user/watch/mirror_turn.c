@@ -38,18 +38,35 @@ static void file_refused(struct mirror *m, struct mnode *n, int r, bool shared)
 	log_warn(0, "%s: no watch: %s, not told when it is written", m->path.data, strerror(-r));
 }
 
-/* First watched, then told: every write is either before what is told or seen by the watch. */
+/* Was it written while it had no watch? A one-shot watch is spent also when a writer closes the
+ * file, and what is written next is not heard. */
+static void stamp_compare(struct mnode *n, int fd)
+{
+	uint64_t stamp;
+	struct stat st;
+
+	if (sys.fstat(fd, &st) < 0) {
+		n->written = true; /* it may */
+		return;
+	}
+	stamp = (uint64_t)(st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec) * 31 +
+		(uint64_t)st.st_size;
+	stamp |= 1;
+	n->written = n->written || (n->stamp && n->stamp != stamp);
+	n->stamp = stamp;
+}
+
+/* First watched, then looked at, then told: every write is either before what is told or seen by
+ * the watch. */
 void file_watch(struct mirror *m, struct mnode *n, const struct look *l, int r)
 {
-	bool lost = m->forcing && n->wd >= 0;
-
 	list_del(&n->work);
 	if (r == 0)
 		r = watch_add_file(m->watch, l->fd);
 	if (r >= 0) {
 		node_set_wd(m, n, r);
 		n->at_ns = clock_now_ns();
-		n->written = n->written || lost;
+		stamp_compare(n, l->fd);
 	} else if (n->wd < 0) {
 		file_refused(m, n, r, l->shared);
 	}
