@@ -24,6 +24,7 @@
 #include "collector_end.h"
 #include "collector_files.h"
 #include "collector_impl.h"
+#include "collector_pods.h"
 #include "collector_reload.h"
 #include "collector_report.h"
 #include "collector_state.h"
@@ -119,6 +120,7 @@ static void wait_for_work(struct collector *c, bool more)
 			       {c->ledger ? ledger_socket_fd(c->ledger) : -1, POLLIN, 0},
 			       {collector_reload_fd(c), POLLIN, 0},
 			       {collector_status_fd(c), POLLIN, 0},
+			       {collector_pods_fd(c), POLLIN, 0},
 			       {records ? write_count_fd(c->counts) : -1, POLLIN, 0}};
 	int64_t deadline = next_deadline(c, more), ns;
 	struct timespec timeout = {0};
@@ -147,6 +149,8 @@ static void wait_for_work(struct collector *c, bool more)
 		collector_reload_event(c);
 	if (fds[6].revents)
 		collector_answer_status(c);
+	if (fds[7].revents)
+		collector_take_pods(c);
 	if (fds[0].revents || c->unsettled || c->found_new)
 		take_events(c);
 }

@@ -12,6 +12,7 @@
 #include "collector_files.h"
 #include "collector_impl.h"
 #include "collector_leave.h"
+#include "collector_pods.h"
 #include "collector_state.h"
 #include "collector_status.h"
 #include "config.h"
@@ -64,6 +65,7 @@ static void opened(void *ctx, struct file *f)
 	collector_docker_found(c, f->chain);
 	if (!collector_back_file(c, f))
 		collector_resume_file(c, f);
+	collector_pods_found(c, f->chain);
 	c->active_ns = now;
 	c->found_new = true;
 	collector_file_changed(c, f);

@@ -24,6 +24,7 @@ struct files;
 struct leave;
 struct ledger_socket;
 struct outlet;
+struct pods_here;
 struct reload;
 struct resume;
 struct seen;
@@ -57,6 +58,7 @@ struct collector {
 	bool resuming, restarted; /* there was a checkpoint; there was one, good or bad */
 	int64_t changed_ns;       /* something to save since, 0: nothing */
 	struct changes *changes;  /* what, NULL: nothing is saved */
+	struct pods_here *pods;   /* NULL: nobody is asked for labels */
 	struct reload *reload;
 	struct leave *leave; /* files that are not followed any more */
 	uint64_t reloads, reload_failures;

@@ -70,6 +70,8 @@ static int put_parts(struct part first, struct part second, struct buf *text)
 	int r = first.len ? buf_add(text, first.json, first.len) : 0;
 	struct part m, key;
 
+	if (!first.len)
+		return second.len ? buf_add(text, second.json, second.len) : 0;
 	for (; second.len && r == 0; second.json += m.len, second.len -= m.len) {
 		m = member_at(second, &key);
 		if (!has_member(first, key))

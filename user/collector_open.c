@@ -19,6 +19,7 @@
 #include "collector_docker.h"
 #include "collector_files.h"
 #include "collector_impl.h"
+#include "collector_pods.h"
 #include "collector_reload.h"
 #include "collector_state.h"
 #include "collector_status.h"
@@ -34,6 +35,7 @@
 
 #define EVENTS_MAX 8192
 #define FDS_KEPT   8 /* descriptors beside those of log files, opened later */
+#define FDS_PODS   6 /* the like of a request for pods */
 #define FDS_LEAST  4
 
 static int on_flush(void *ctx, struct event *events, size_t n)
@@ -124,7 +126,7 @@ static int open_state(struct collector *c)
 
 /* How many may be used for log files: the rest of the limit, but for a few for directories, the
  * checkpoint and the like. */
-static unsigned spare_descriptors(void)
+static unsigned spare_descriptors(const struct collector *c)
 {
 	DIR *dir = opendir("/proc/self/fd");
 	struct rlimit limit;
@@ -138,7 +140,7 @@ static unsigned spare_descriptors(void)
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
 		return UINT_MAX;
 	spare = (unsigned)MIN(limit.rlim_cur, (rlim_t)UINT_MAX);
-	used += FDS_KEPT;
+	used += FDS_KEPT + (c->pods ? FDS_PODS : 0);
 	return spare > used + FDS_LEAST ? spare - used : FDS_LEAST;
 }
 
@@ -185,7 +187,10 @@ static int open_rooms(struct collector *c)
 	if (r < 0)
 		return r;
 	collector_open_ledger(c);
-	files_open_max(c->files, spare_descriptors());
+	r = collector_open_pods(c);
+	if (r < 0)
+		return r;
+	files_open_max(c->files, spare_descriptors(c));
 	return 0;
 }
 
@@ -221,6 +226,7 @@ void collector_free(struct collector *c)
 		event_queue_cancel(c->queue);
 	if (c->outlet && outlet_stop(c->outlet, 1000))
 		outlet_free(c->outlet);
+	collector_close_pods(c);
 	if (c->counts)
 		write_count_keep(c->counts);
 	files_free(c->files);

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "collector_counts.h"
 #include "collector_impl.h"
+#include "collector_pods.h"
 #include "collector_report.h"
 #include "config.h"
 #include "files/files.h"
@@ -204,6 +205,19 @@ static void state_counts(const struct collector *c)
 		c->n_uncountable);
 }
 
+static void state_pods(const struct collector *c)
+{
+	struct pods_stats s;
+
+	if (!collector_pods_stats(c, &s))
+		return;
+	fprintf(stderr,
+		"  pods: %u, from %" PRIu64 " requests, %" PRIu64 " of them failed%s; %" PRIu64
+		" pods skipped, %" PRIu64 " labels and annotations left out\n",
+		s.pods, s.requests, s.failures, s.failing ? ", the last too" : "", s.skipped,
+		s.left_out);
+}
+
 void collector_state(struct collector *c)
 {
 	struct watch_stats watch;
@@ -239,6 +253,7 @@ void collector_state(struct collector *c)
 		fprintf(stderr, "  %s: %s\n", g->key, account(&g->tally, 0, 0, line, sizeof(line)));
 	}
 	state_counts(c);
+	state_pods(c);
 	files_each_chain(c->files, state_chain, NULL);
 }
 

@@ -82,6 +82,17 @@ static int kind_text(const struct option *o, const char *text, void *field)
 	return 0;
 }
 
+static int kind_web_url(const struct option *o, const char *text, void *field)
+{
+	size_t scheme = strncasecmp(text, "https://", 8) == 0  ? 8
+			: strncasecmp(text, "http://", 7) == 0 ? 7
+							       : 0;
+
+	if (strcmp(text, "none") && (!scheme || !text[scheme] || text[scheme] == '/'))
+		return -EINVAL;
+	return kind_text(o, text, field);
+}
+
 static int kind_list(const struct option *o, const char *text, void *field)
 {
 	struct config_list *list = field;
@@ -169,6 +180,7 @@ static const struct kind
 	file = {"FILE", "a file or 'none'", false, 0, kind_text},
 	address = {"ADDR:PORT", "an address and port such as 127.0.0.1:2112, or 'none'", false, 0, kind_text},
 	url = {"URL", "a URL, or 'none'", false, 0, kind_text},
+	web_url = {"URL", "a URL that begins with https:// or http://, or 'none'", false, 0, kind_web_url},
 	label = {"NAME", "a name, '*' or 'none'", true, sizeof(struct config_list), kind_list},
 	state = {"DIR", "a directory or 'none'", false, 0, kind_text},
 	word = {NULL, NULL, false, sizeof(unsigned), kind_word},
@@ -272,7 +284,7 @@ const struct option config_options[] = {
 	 .at_start = true,
 	 .help = "the socket of Docker or Podman, such as unix:///var/run/docker.sock: records get "
 		 "the container's name, id and labels, and one that stops is drained first"},
-	{"kubernetes.pods_url", 0, false, &url, FIELD(pods_url), .initial = "none",
+	{"kubernetes.pods_url", 0, false, &web_url, FIELD(pods_url), .initial = "none",
 	 .at_start = true,
 	 .help = "where the node's pods are listed, such as https://127.0.0.1:10250/pods: records "
 		 "get their labels, annotations, node, owner and container id"},

@@ -452,7 +452,6 @@ int reader_read(const struct reader *r, struct file *f, struct batch *b, size_t 
 int reader_finish(const struct reader *r, struct file *f, struct batch *b)
 {
 	char *data = b->arena + b->used;
-	struct span *s;
 	ssize_t n;
 	int rc;
 
@@ -465,8 +464,7 @@ int reader_finish(const struct reader *r, struct file *f, struct batch *b)
 		f->torn = 0;
 		return (int)n;
 	}
-	s = span_for(b, f);
-	if (!s)
+	if (!span_for(b, f))
 		return -ENOBUFS;
 	rc = emit_line(r, f, b, data, (size_t)n, false, f->offset);
 	if (rc < 0)

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Asks for the node's pods now and then, in a thread of its own: the kubelet (/pods) or the API
+ * server (/api/v1/pods?fieldSelector=spec.nodeName=NODE), which both answer with a PodList. A
+ * server that does not answer, or not with one, is told of in the log now and then, counted, and
+ * asked again with backoff and jitter; what was known stays known.
+ */
+#ifndef META_PODS_H
+#define META_PODS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "meta/pod.h"
+
+struct pods;
+struct podlist;
+
+struct pods_options {
+	const char *url, *token_file, *ca_file; /* the latter two may be NULL: see meta/fetch.h */
+	int64_t refresh_ns;
+	struct pod_choice choice;
+};
+
+struct pods_stats {
+	uint64_t requests, failures; /* of whole lists; failures are logged, not each */
+	uint64_t skipped, left_out;  /* of the last list, see meta/podlist.h */
+	unsigned pods;               /* likewise */
+	bool failing;                /* the last one did */
+};
+
+/* Starts asking. The options are used until pods_free, not copied. 0; -EINVAL or -ENOENT, logged;
+ * -ENOMEM. */
+int pods_new(const struct pods_options *o, struct pods **ret_pods);
+/* Ends at once, whatever the server does. */
+void pods_free(struct pods *p);
+/* Readable when there is a new list. */
+int pods_fd(const struct pods *p);
+/* The newest list, the caller's from now on; NULL: there is none since the last call. */
+struct podlist *pods_take(struct pods *p);
+/* True: something was looked up and not found. It is asked at once, but no sooner than a second
+ * after the last request (or refresh_ns, if that is less), and again after twice that each time,
+ * until this is called with false. */
+void pods_want(struct pods *p, bool want);
+void pods_stats(struct pods *p, struct pods_stats *ret_stats);
+
+#endif
