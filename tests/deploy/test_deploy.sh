@@ -58,6 +58,22 @@ has() {
 	done
 }
 
+# With the line that kustomization.yaml has as a comment.
+labels_component_asks_for_pods() {
+	rm -rf "$work/deploy" && cp -r deploy "$work/deploy" &&
+		sed -i 's/^# components: /components: /' "$work/deploy/kustomization.yaml" &&
+		kubectl kustomize "$work/deploy" >"$work/labels.yaml" && has "$work/labels.yaml" \
+		'kind: ClusterRoleBinding' 'automountServiceAccountToken: true' \
+		'--kubernetes-pods-url=https://kubernetes.default.svc/api/v1/pods.fieldSelector=spec.nodeName=\$\(NODE_NAME\)' \
+		'name: NODE_NAME' || return
+	# Each flag is one that there is.
+	sed -n 's/^ *- "*\(--kubernetes[a-z-]*\)=.*/\1/p' "$work/labels.yaml" >"$work/flags"
+	[ "$(wc -l <"$work/flags")" = 3 ] || return
+	while read -r flag; do
+		"$hotdrain" run --help | grep -q -- "$flag" || { echo "$flag" && return 1; }
+	done <"$work/flags"
+}
+
 settings_are_mounted_under_a_hashed_name() {
 	sed -n 's/^ *name: \(hotdrain-config-[a-z0-9]*\)$/\1/p' "$work/all.yaml" | sort | uniq -c |
 		grep -E '^ *2 hotdrain-config-'
@@ -154,7 +170,8 @@ dockerfile_is_consistent() {
 }
 
 if need kubectl kustomization_is_valid image_is_set_by_kubectl daemonset_says_what_is_needed \
-	settings_are_mounted_under_a_hashed_name metrics_port_is_one network_policy_is_valid; then
+	settings_are_mounted_under_a_hashed_name metrics_port_is_one network_policy_is_valid \
+	labels_component_asks_for_pods; then
 	check kustomization_is_valid kustomized
 	check image_is_set_by_kubectl image_is_set
 	check daemonset_says_what_is_needed has "$work/daemonset.yaml" 'privileged: true' \
@@ -163,6 +180,7 @@ if need kubectl kustomization_is_valid image_is_set_by_kubectl daemonset_says_wh
 	check settings_are_mounted_under_a_hashed_name settings_are_mounted_under_a_hashed_name
 	check metrics_port_is_one metrics_port_is_one
 	check network_policy_is_valid restricted
+	check labels_component_asks_for_pods labels_component_asks_for_pods
 fi
 if need systemd-analyze unit_is_valid a_bad_unit_is_found; then
 	check unit_is_valid unit_is_valid
