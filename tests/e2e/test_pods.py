@@ -15,7 +15,7 @@ from lib import podserver, proc, tap, tool, tree  # noqa: E402
 from lib.collector import Collector  # noqa: E402
 from lib.podserver import PodServer, listed  # noqa: E402
 
-suite = tap.Suite("pods", timeout=110)
+suite = tap.Suite("pods", timeout=240)
 HASH = "8f2b1c6f0e0c4d2fa4f61cb1d5a7f9f3"
 NODE = {"k8s.node.name": "node-1.example.org"}
 CART = {**NODE, "k8s.deployment.name": "cart", "k8s.replicaset.name": "cart-5f4d8c7b9"}
