@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A list of pods comes in whole (meta/pods.h), and each log's path says whose it is. What a log was
- * given it keeps: a pod that is not in the list any more is carried over from the list before as
- * long as there is a log of it, for the containers that may still be found.
+ * A list of pods comes in whole (meta/pod_feed.h), and each log's path says whose it is. What a log
+ * was given it keeps: a pod that is not in the list any more is carried over from the list before
+ * as long as there is a log of it, for the containers that may still be found.
  *
  * A log that is found and not (or not wholly) known makes the list be asked for again, for
  * WANTED_NS at most: the directories of pods that are long gone would otherwise ask for ever.
@@ -28,7 +28,7 @@
 #define WANTED_NS (60 * NS_PER_SEC)
 
 struct pods_here {
-	struct pods *pods;
+	struct pod_feed *pods;
 	struct podlist *list, *before; /* before: while a new one is looked through */
 	struct buf text;               /* of one chain's labels */
 	int64_t wanted_ns;             /* the last time something found was not known */
@@ -48,7 +48,7 @@ static struct pod_names names_of(const struct config_list *list)
 int collector_open_pods(struct collector *c)
 {
 	const struct config *cfg = c->cfg;
-	const struct pods_options o = {
+	const struct pod_feed_options o = {
 		.url = cfg->pods_url,
 		.token_file = none_is_null(cfg->pods_token),
 		.ca_file = none_is_null(cfg->pods_ca),
@@ -62,7 +62,7 @@ int collector_open_pods(struct collector *c)
 	here = calloc(1, sizeof(*here));
 	if (!here)
 		return -ENOMEM;
-	r = pods_new(&o, &here->pods);
+	r = pod_feed_new(&o, &here->pods);
 	if (r < 0) {
 		free(here);
 		return log_err(r, "kubernetes.pods_url: %s", strerror(-r));
@@ -77,7 +77,7 @@ void collector_close_pods(struct collector *c)
 
 	if (!here)
 		return;
-	pods_free(here->pods);
+	pod_feed_free(here->pods);
 	podlist_free(here->list);
 	buf_done(&here->text);
 	free(here);
@@ -85,7 +85,7 @@ void collector_close_pods(struct collector *c)
 
 int collector_pods_fd(const struct collector *c)
 {
-	return c->pods ? pods_fd(c->pods->pods) : -1;
+	return c->pods ? pod_feed_fd(c->pods->pods) : -1;
 }
 
 /* The live name's path says it, or the link by which it was found. */
@@ -130,7 +130,7 @@ void collector_pods_found(struct collector *c, struct chain *chain)
 	if (!c->pods || !path_of(chain, &path) || label(c, chain, &path))
 		return;
 	c->pods->wanted_ns = clock_now_ns();
-	pods_want(c->pods->pods, true);
+	pod_feed_want(c->pods->pods, true);
 }
 
 static void label_again(void *ctx, struct chain *chain)
@@ -145,7 +145,7 @@ static void label_again(void *ctx, struct chain *chain)
 void collector_take_pods(struct collector *c)
 {
 	struct pods_here *here = c->pods;
-	struct podlist *list = pods_take(here->pods);
+	struct podlist *list = pod_feed_take(here->pods);
 
 	if (!list)
 		return;
@@ -155,12 +155,12 @@ void collector_take_pods(struct collector *c)
 	files_each_chain(c->files, label_again, c);
 	podlist_free(take_ptr(here->before));
 	if (!here->lacking || clock_now_ns() - here->wanted_ns > WANTED_NS)
-		pods_want(here->pods, false);
+		pod_feed_want(here->pods, false);
 }
 
-bool collector_pods_stats(const struct collector *c, struct pods_stats *ret_stats)
+bool collector_pods_stats(const struct collector *c, struct pod_feed_stats *ret_stats)
 {
 	if (c->pods)
-		pods_stats(c->pods->pods, ret_stats);
+		pod_feed_stats(c->pods->pods, ret_stats);
 	return c->pods;
 }

@@ -3,7 +3,7 @@
 #ifndef COLLECTOR_PODS_H
 #define COLLECTOR_PODS_H
 
-#include "meta/pods.h"
+#include "meta/pod_feed.h"
 
 struct chain;
 struct collector;
@@ -17,6 +17,6 @@ void collector_take_pods(struct collector *c);
 /* A file of this log was found: gives it what is known of its pod, or asks. */
 void collector_pods_found(struct collector *c, struct chain *chain);
 /* False: there is nothing to tell. */
-bool collector_pods_stats(const struct collector *c, struct pods_stats *ret_stats);
+bool collector_pods_stats(const struct collector *c, struct pod_feed_stats *ret_stats);
 
 #endif

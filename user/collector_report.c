@@ -207,7 +207,7 @@ static void state_counts(const struct collector *c)
 
 static void state_pods(const struct collector *c)
 {
-	struct pods_stats s;
+	struct pod_feed_stats s;
 
 	if (!collector_pods_stats(c, &s))
 		return;

@@ -13,7 +13,7 @@
  * Rejected: watching the API server (?watch=1), which is for who must know at once and costs it a
  * connection per node; the kubelet has none.
  */
-#include "meta/pods.h"
+#include "meta/pod_feed.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -38,8 +38,8 @@
 #define BACKOFF_NS   (30 * NS_PER_SEC)
 #define LOG_NS       (60 * NS_PER_SEC)
 
-struct pods {
-	struct pods_options o;
+struct pod_feed {
+	struct pod_feed_options o;
 	struct fetch *fetch;
 	int event;
 	pthread_t thread;
@@ -52,7 +52,7 @@ struct pods {
 	struct podlist *ready;
 	bool want;
 	int64_t soon_ns; /* while something is wanted: from one request to the next */
-	struct pods_stats stats;
+	struct pod_feed_stats stats;
 };
 
 /* One list in the making. */
@@ -74,7 +74,7 @@ static int take_piece(void *ctx, const char *data, size_t n)
 	return podlist_read(r->list, data, n, &r->wrong);
 }
 
-static int read_pages(struct pods *p, struct reading *rd, char *why)
+static int read_pages(struct pod_feed *p, struct reading *rd, char *why)
 {
 	const char *next = NULL;
 	_cleanup_free_ char *token = NULL;
@@ -103,7 +103,7 @@ static int read_pages(struct pods *p, struct reading *rd, char *why)
 	return r;
 }
 
-static void hand_over(struct pods *p, struct podlist *list)
+static void hand_over(struct pod_feed *p, struct podlist *list)
 {
 	struct podlist_stats s;
 	const uint64_t one = 1;
@@ -131,7 +131,7 @@ static void hand_over(struct pods *p, struct podlist *list)
 }
 
 /* 0 or -errno; counted. */
-static int ask(struct pods *p)
+static int ask(struct pod_feed *p)
 {
 	struct reading rd = {0};
 	char why[FETCH_WHY_MAX];
@@ -160,13 +160,13 @@ static int ask(struct pods *p)
 }
 
 /* From ns - ns * part / 100 up to ns. */
-static int64_t less_by_chance(struct pods *p, int64_t ns, int part)
+static int64_t less_by_chance(struct pod_feed *p, int64_t ns, int part)
 {
 	return ns - ns / 100 * (int64_t)((double)part * rand_r(&p->seed) / RAND_MAX);
 }
 
 /* When it is asked next: after the last time, which began at last_ns. */
-static int64_t next_ns(struct pods *p, int64_t last_ns, int64_t regular_ns, bool failed)
+static int64_t next_ns(struct pod_feed *p, int64_t last_ns, int64_t regular_ns, bool failed)
 {
 	int64_t ns = regular_ns;
 
@@ -177,16 +177,16 @@ static int64_t next_ns(struct pods *p, int64_t last_ns, int64_t regular_ns, bool
 	return last_ns + ns;
 }
 
-static void later(struct pods *p)
+static void later(struct pod_feed *p)
 {
 	pthread_mutex_lock(&p->lock);
 	p->soon_ns = MIN(2 * p->soon_ns, p->o.refresh_ns);
 	pthread_mutex_unlock(&p->lock);
 }
 
-static void *pods_loop(void *arg)
+static void *pod_feed_loop(void *arg)
 {
-	struct pods *p = arg;
+	struct pod_feed *p = arg;
 	int64_t most_ns = MAX(p->o.refresh_ns, SOON_NS);
 	int64_t backoff_ns = 0, regular_ns, last_ns;
 
@@ -209,7 +209,7 @@ static void *pods_loop(void *arg)
 	return NULL;
 }
 
-int pods_new(const struct pods_options *o, struct pods **ret_pods)
+int pod_feed_new(const struct pod_feed_options *o, struct pod_feed **ret_feed)
 {
 	const struct fetch_options fo = {.url = o->url,
 					 .token_file = o->token_file,
@@ -217,7 +217,7 @@ int pods_new(const struct pods_options *o, struct pods **ret_pods)
 					 .max_bytes = RESPONSE_MAX,
 					 .silence_ns = SILENCE_NS,
 					 .timeout_ns = TIMEOUT_NS};
-	struct pods *p = calloc(1, sizeof(*p));
+	struct pod_feed *p = calloc(1, sizeof(*p));
 	int r;
 
 	if (!p)
@@ -229,17 +229,17 @@ int pods_new(const struct pods_options *o, struct pods **ret_pods)
 	p->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = p->event < 0 ? -errno : fetch_new(&fo, &p->fetch);
 	if (r == 0)
-		r = -pthread_create(&p->thread, NULL, pods_loop, p);
+		r = -pthread_create(&p->thread, NULL, pod_feed_loop, p);
 	if (r < 0) {
-		pods_free(p);
+		pod_feed_free(p);
 		return r;
 	}
 	p->started = true;
-	*ret_pods = p;
+	*ret_feed = p;
 	return 0;
 }
 
-void pods_free(struct pods *p)
+void pod_feed_free(struct pod_feed *p)
 {
 	if (!p)
 		return;
@@ -254,12 +254,12 @@ void pods_free(struct pods *p)
 	free(p);
 }
 
-int pods_fd(const struct pods *p)
+int pod_feed_fd(const struct pod_feed *p)
 {
 	return p->event;
 }
 
-struct podlist *pods_take(struct pods *p)
+struct podlist *pod_feed_take(struct pod_feed *p)
 {
 	struct podlist *list;
 	uint64_t n;
@@ -272,7 +272,7 @@ struct podlist *pods_take(struct pods *p)
 	return list;
 }
 
-void pods_want(struct pods *p, bool want)
+void pod_feed_want(struct pod_feed *p, bool want)
 {
 	int64_t soon_ns = MIN(SOON_NS, p->o.refresh_ns);
 	bool wake;
@@ -287,7 +287,7 @@ void pods_want(struct pods *p, bool want)
 		fetch_wake(p->fetch);
 }
 
-void pods_stats(struct pods *p, struct pods_stats *ret_stats)
+void pod_feed_stats(struct pod_feed *p, struct pod_feed_stats *ret_stats)
 {
 	pthread_mutex_lock(&p->lock);
 	*ret_stats = p->stats;

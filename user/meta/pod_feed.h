@@ -5,43 +5,43 @@
  * server that does not answer, or not with one, is told of in the log now and then, counted, and
  * asked again with backoff and jitter; what was known stays known.
  */
-#ifndef META_PODS_H
-#define META_PODS_H
+#ifndef META_POD_FEED_H
+#define META_POD_FEED_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "meta/pod.h"
 
-struct pods;
+struct pod_feed;
 struct podlist;
 
-struct pods_options {
+struct pod_feed_options {
 	const char *url, *token_file, *ca_file; /* the latter two may be NULL: see meta/fetch.h */
 	int64_t refresh_ns;
 	struct pod_choice choice;
 };
 
-struct pods_stats {
+struct pod_feed_stats {
 	uint64_t requests, failures; /* of whole lists; failures are logged, not each */
 	uint64_t skipped, left_out;  /* of the last list, see meta/podlist.h */
 	unsigned pods;               /* likewise */
 	bool failing;                /* the last one did */
 };
 
-/* Starts asking. The options are used until pods_free, not copied. 0; -EINVAL or -ENOENT, logged;
- * -ENOMEM. */
-int pods_new(const struct pods_options *o, struct pods **ret_pods);
+/* Starts asking. The options are used until pod_feed_free, not copied. 0; -EINVAL or -ENOENT,
+ * logged; -ENOMEM. */
+int pod_feed_new(const struct pod_feed_options *o, struct pod_feed **ret_feed);
 /* Ends at once, whatever the server does. */
-void pods_free(struct pods *p);
+void pod_feed_free(struct pod_feed *p);
 /* Readable when there is a new list. */
-int pods_fd(const struct pods *p);
+int pod_feed_fd(const struct pod_feed *p);
 /* The newest list, the caller's from now on; NULL: there is none since the last call. */
-struct podlist *pods_take(struct pods *p);
+struct podlist *pod_feed_take(struct pod_feed *p);
 /* True: something was looked up and not found. It is asked at once, but no sooner than a second
  * after the last request (or refresh_ns, if that is less), and again after twice that each time,
  * until this is called with false. */
-void pods_want(struct pods *p, bool want);
-void pods_stats(struct pods *p, struct pods_stats *ret_stats);
+void pod_feed_want(struct pod_feed *p, bool want);
+void pod_feed_stats(struct pod_feed *p, struct pod_feed_stats *ret_stats);
 
 #endif
