@@ -164,6 +164,7 @@ static void slow_work(struct collector *c, int64_t now_ns)
 		files_end_chains(c->files, now_ns - CHAIN_WAIT_NS);
 		c->sweep_ns = now_ns + SWEEP_NS;
 	}
+	collector_docker_turn(c, now_ns);
 	collector_expire_counts(c, now_ns);
 	if (now_ns >= files_postponed_ns(c->files))
 		files_take_postponed(c->files);

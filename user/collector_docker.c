@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "base/table.h"
+#include "collector_end.h"
 #include "collector_files.h"
 #include "collector_impl.h"
 #include "collector_labels.h"
@@ -41,6 +42,7 @@ struct container {
 	struct table_node by_id;
 	struct list in_gone; /* since gone_ns: it was destroyed, or never known */
 	int64_t gone_ns;
+	struct list in_dying; /* exited a moment ago: its last words are waited for */
 	struct chain *chain; /* its log's, NULL: not found */
 	bool exited;
 	struct buf labels; /* JSON members, each with a comma in front */
@@ -50,7 +52,7 @@ struct container {
 struct containers {
 	struct docker *docker;
 	struct table by_id;
-	struct list gone;
+	struct list gone, dying;
 	struct log_limit full_limit;
 };
 
@@ -110,6 +112,7 @@ static struct container *container_add(struct containers *cs, const char *id)
 	if (!ct)
 		return NULL;
 	list_init(&ct->in_gone);
+	list_init(&ct->in_dying);
 	memcpy(ct->id, id, CONTAINER_ID_LEN);
 	if (table_add(&cs->by_id, &ct->by_id, ct->id, CONTAINER_ID_LEN) < 0) {
 		free(ct);
@@ -122,6 +125,7 @@ static void container_free(struct containers *cs, struct container *ct)
 {
 	table_del(&cs->by_id, &ct->by_id);
 	list_del(&ct->in_gone);
+	list_del(&ct->in_dying);
 	buf_done(&ct->labels);
 	free(ct);
 }
@@ -202,8 +206,8 @@ static void take_labels(struct collector *c, struct container *ct, const struct 
 	apply_labels(c, ct);
 }
 
-/* Its log is looked at now, and until then drained before others. */
-static void hasten(struct collector *c, const struct container *ct)
+/* Its log is looked at now, and for a while drained before others. */
+static void hasten(struct collector *c, struct container *ct)
 {
 	struct chain *chain = ct->chain;
 
@@ -211,6 +215,9 @@ static void hasten(struct collector *c, const struct container *ct)
 		return;
 	chain->exited = ct->exited;
 	chain->first_until_ns = clock_now_ns() + FIRST_NS;
+	list_del(&ct->in_dying);
+	if (ct->exited)
+		list_add_tail(&c->containers->dying, &ct->in_dying);
 	list_for_each (l, next, &chain->queue)
 		collector_touched(c, container_of(l, struct file, in_chain));
 	if (chain->live && !list_linked(&chain->live->in_chain))
@@ -220,6 +227,7 @@ static void hasten(struct collector *c, const struct container *ct)
 static void stays(struct container *ct, bool exited)
 {
 	list_del(&ct->in_gone);
+	list_del(&ct->in_dying);
 	ct->exited = exited;
 	if (!ct->chain)
 		return;
@@ -276,6 +284,20 @@ void collector_docker_lost(struct collector *c, const struct chain *chain)
 		container_gone(c->containers, ct);
 }
 
+void collector_docker_turn(struct collector *c, int64_t now_ns)
+{
+	if (!c->containers)
+		return;
+	list_for_each (l, next, &c->containers->dying) {
+		struct container *ct = container_of(l, struct container, in_dying);
+
+		if (!ct->chain || now_ns > ct->chain->first_until_ns)
+			list_del(&ct->in_dying);
+		else if (ct->chain->live)
+			collector_flush_ended(c, ct->chain->live, now_ns);
+	}
+}
+
 void collector_docker_sweep(struct collector *c, int64_t now_ns)
 {
 	struct containers *cs = c->containers;
@@ -304,6 +326,7 @@ int collector_open_docker(struct collector *c)
 	if (!cs)
 		return log_err(-ENOMEM, "docker: out of memory");
 	list_init(&cs->gone);
+	list_init(&cs->dying);
 	c->containers = cs;
 	r = docker_new(&o, &cs->docker);
 	if (r < 0 && r != -EINVAL && r != -ENOENT)

@@ -27,7 +27,9 @@ void collector_docker_event(struct collector *c, const struct event *e);
 void collector_docker_found(struct collector *c, struct chain *chain);
 /* It is about to be freed. */
 void collector_docker_lost(struct collector *c, const struct chain *chain);
-void collector_docker_sweep(struct collector *c, int64_t now_ns);
+/* Lines that a container that exited did not end are ended. */
+void collector_docker_turn(struct collector *c, int64_t now_ns);
+void collector_docker_sweep(struct collector *c, int64_t now_ns); /* now and then */
 
 /* Pure: the id of the container whose log this is, CONTAINER_ID_LEN bytes of path; NULL: none. */
 #define CONTAINER_ID_LEN ((size_t)64)
