@@ -77,10 +77,10 @@ static void row_from_files(const struct collector *c, const struct chain *chain,
 		struct claim claim;
 		int64_t deadline_ns;
 
-		row->generations++;
 		row->hot = row->hot || is_hot(f);
 		if (!file_backlog(f))
 			continue;
+		row->generations++;
 		if (f->dirty_ns && (!row->oldest_ns || f->dirty_ns < row->oldest_ns))
 			row->oldest_ns = f->dirty_ns;
 		heat_claim(f, &c->limits, &claim);
@@ -105,6 +105,7 @@ static void row_from_chain(void *ctx, struct chain *chain)
 	row->rate = clock_now_ns() - chain->rate_ns < NS_PER_SEC ? chain->rate : 0;
 	row->rotations = chain->rotations;
 	row->deadline_ns = -1;
+	row->gone = !chain->members;
 	row_from_files(f->c, chain, row);
 }
 

@@ -88,9 +88,9 @@ static const struct {
 } commands[] = {
 	{"run", run_main, "follow the logs and deliver every line"},
 	{"top", top_main, "show the hottest logs, live"},
+	{"events", events_main, "print what happens to files and containers"},
 	{"ledger", ledger_main, "say what became of every byte that was written"},
 	{"unpin", unpin_main, "remove the counters that `run --bpf-pin` left counting"},
-	{"events", events_main, "print what happens to files and containers"},
 	{"doctor", doctor_main, "say what this kernel and these privileges allow"},
 };
 
