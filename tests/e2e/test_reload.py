@@ -248,6 +248,22 @@ def signals_during_the_start(t):
             t.equal(sorted(c.messages()), sorted(wanted), "messages")
 
 
+@suite.case()
+def a_signal_before_the_collector_is_there(t):
+    """While the configuration is read for the first time: here from a pipe that is slow."""
+    root = t.mkdir("root")
+    os.mkfifo(t.path("config.yaml"))
+    with Collector(t, "-c", t.path("config.yaml")) as c:
+        with open(t.path("config.yaml"), "w") as f:  # returns when it is opened for reading
+            for _ in range(100):
+                proc.kill(c.pid, signal.SIGHUP)
+            f.write(f"root: {root}\n")
+        c.wait_stderr("expected a regular file, to be read again")
+        c.ready(root)
+        wanted = tree.write_lines(tree.Pod(root).log(), "x", 3)
+        t.equal([r.message for r in c.finish(3)], wanted, "messages")
+
+
 # What it says
 
 @suite.case()
