@@ -139,7 +139,7 @@ static int outlet_init(struct outlet *o, const struct outlet_options *opt)
 	}
 	for (size_t i = 0; i < opt->n_specs; i++) {
 		r = outlet_sink_new(o, opt->specs[i], &o->sinks[i], why);
-		if (r < 0)
+		if (r != 0)
 			return log_err(r, "%s", why);
 		o->n_sinks++;
 	}
@@ -339,6 +339,11 @@ int outlet_failed(const struct outlet *o)
 	return atomic_load(&o->failed);
 }
 
+static bool stop(struct outlet_sink *os, int timeout_ms)
+{
+	return !os || sink_stop(os->sink, timeout_ms);
+}
+
 bool outlet_stop(struct outlet *o, int timeout_ms)
 {
 	int64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
@@ -355,7 +360,7 @@ bool outlet_stop(struct outlet *o, int timeout_ms)
 	for (size_t i = 0; i < o->n_sinks; i++) {
 		int64_t left_ns = MAX(deadline_ns - clock_now_ns(), INT64_C(0));
 
-		all = sink_stop(o->sinks[i]->sink, (int)(left_ns / NS_PER_MS)) && all;
+		all = stop(o->sinks[i], (int)(left_ns / NS_PER_MS)) && all;
 	}
 	return all;
 }
