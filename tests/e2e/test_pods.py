@@ -11,11 +11,11 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import podserver, proc, tap, tool, tree  # noqa: E402
+from lib import lanes, podserver, proc, tap, tool, tree  # noqa: E402
 from lib.collector import Collector  # noqa: E402
 from lib.podserver import PodServer, listed  # noqa: E402
 
-suite = tap.Suite("pods", timeout=240)
+suite = tap.Suite("pods", timeout=200)
 HASH = "8f2b1c6f0e0c4d2fa4f61cb1d5a7f9f3"
 NODE = {"k8s.node.name": "node-1.example.org"}
 CART = {**NODE, "k8s.deployment.name": "cart", "k8s.replicaset.name": "cart-5f4d8c7b9"}
@@ -86,6 +86,146 @@ def pod(name, number, namespace="shop", labels=None, containers=("app",), restar
 def labels_of(name, container="app", restarts=0, **labels):
     return {"container.id": f"{name}-{container}-{restarts}", "container.image.name": "img", "container.image.tag": "1",
             "k8s.node.name": "n", **{f"k8s.pod.label.{k}": v for k, v in labels.items()}}
+
+
+@suite.case(timeout=120)
+def no_answer_is_too_bad(t):
+    """Every line comes, memory stays, the log is not flooded; the first good answer counts."""
+    w = World(t)
+    log = tree.Pod(w.root, name="a").log()
+    good, wrong = listed([pod("a", 1)]), listed([pod("a", 1, labels={"wrong": "1"})])
+
+    def endless(start, piece):
+        def send(h):
+            h.send_response(200)
+            h.end_headers()
+            h.close_connection = True
+            h.wfile.write(start)
+            try:
+                for _ in range(100):  # MiB
+                    h.wfile.write(piece * ((1 << 20) // len(piece)))
+            except OSError:
+                pass
+        return send
+
+    bad = [
+        lambda h: h.reply(403, wrong),
+        lambda h: h.reply(500, wrong),
+        lambda h: h.reply(302, b"", Location="/elsewhere"),
+        lambda h: h.reply(200, b"<html><body>Please sign in</body></html>", kind="text/html"),
+        lambda h: h.reply(200, wrong[:len(wrong) // 2]),
+        lambda h: h.reply(200, wrong[:-10], length=len(wrong)),
+        lambda h: h.reply(200, b"\0\xff" * 100),
+        lambda h: h.reply(204, b""),
+        lambda h: h.connection.shutdown(socket.SHUT_RDWR),
+        endless(b'{"kind":"PodList","items":[', b'{"metadata":{}},'),
+        endless(b'{"kind":"PodList","items":[', json.dumps({"spec": "x" * 4000}).encode() + b","),
+        endless(b'{"kind":"PodList","items":["', b"x"),
+        endless(b"", b" "),
+        lambda h: h.reply(200, listed([], **{"continue": "again"})),  # for ever
+    ]
+    with w.server(good) as s, w.run(s.url(), "--log-level", "info", refresh="100ms") as c:
+        w.say_until(c, log, labels_of("a"))
+        for answer in bad:
+            s.answer = answer
+            t.check(proc.wait_until(lambda a=answer: s.last is a, 15), f"not asked again after answer {bad.index(answer)}")
+            t.equal(w.say(c, log).labels, labels_of("a"), "labels")
+        t.check(not any("elsewhere" in path for path, _ in s.requests), "a redirect was followed")
+        if not tool.sanitized():
+            t.note(f"at most {proc.status_kib(c.pid, 'VmHWM')} KiB resident")
+            t.check(proc.status_kib(c.pid, "VmHWM") < 64 << 10, "it keeps what it should throw away")
+        s.answer = listed([pod("a", 1, labels={"good": "again"})])
+        w.say_until(c, log, labels_of("a", good="again"))
+        t.check(c.stderr().count("retrying") <= 3, "the log is flooded")
+        proc.kill(c.pid, signal.SIGUSR1)
+        c.wait_stderr("requests, ")
+        t.check(", 0 of them failed" not in c.stderr(), "failures are not counted")
+        c.stop()
+
+
+@suite.case(timeout=120)
+def five_thousand_pods(t):
+    """A list of 40 MB: taken piece by piece, so that it costs what is kept of it; lines come meanwhile."""
+    w = World(t)
+    template = podserver.recorded()["items"][0]
+    template["metadata"]["annotations"]["example.org/large"] = "x" * 2000
+    items = []
+    for i in range(5000):
+        one = {**template, "metadata": {**template["metadata"], "name": f"p{i}", "uid": tree.UID.format(i)}}
+        items.append(json.dumps(one))
+    body = ('{"kind":"PodList","metadata":{},"items":[' + ",".join(items) + "]}").encode()
+    del items
+    names = {"k8s.pod.label.app.kubernetes.io/name": "cart", "k8s.pod.label.pod-template-hash": "5f4d8c7b9",
+             "k8s.pod.label.tier": "", "k8s.pod.label.release": "2026.11-rc.1_b"}
+    with w.server(b"{") as s, w.run(s.url(), refresh="100ms") as c:
+        c.wait_stderr("retrying")
+        before = proc.status_kib(c.pid, "VmHWM")
+        s.answer = body
+        log = tree.Pod(w.root, name="p0", number=0).log("other")
+        n = w.say_until(c, log, {**CART, **names}, timeout=40)
+        for i in (1, 2500, 4999):
+            r = w.say(c, tree.Pod(w.root, name=f"p{i}", number=i).log("other"))
+            t.equal(r.labels, {**CART, **names}, f"labels of p{i}")
+        seen = s.answered
+        t.check(proc.wait_until(lambda: s.answered > seen + 1, 30), "not asked again")
+        after, cpu = proc.status_kib(c.pid, "VmHWM"), proc.cpu_seconds(c.pid) / s.answered
+        t.note(f"{len(body) / 1e6:.0f} MB of list, {n} lines meanwhile; at most {before} KiB resident before, {after} after; {cpu:.2f} s of CPU each")
+        if not tool.sanitized():
+            t.check(after - before < 16 << 10, f"{after - before} KiB more for 5,000 pods")
+        c.stop()
+
+
+@suite.case(timeout=60)
+def a_pod_that_is_not_known_makes_a_request(t):
+    """Long before the hour's refresh, at once, and not once per line; one that stays unknown does not ask for ever."""
+    w = World(t)
+    with w.server(listed([pod("a", 1)])) as s, w.run(s.url()) as c:
+        w.say_until(c, tree.Pod(w.root, name="a").log(), labels_of("a"))
+        before = len(s.requests)
+        s.answer = listed([pod("a", 1), pod("b", 2, labels={"new": "1"})])
+        log = tree.Pod(w.root, name="b", number=2).log()
+        w.say_until(c, log, labels_of("b", new="1"))
+        t.check(len(s.requests) > before, "no request")
+        # Its container's id comes a little later, as with a kubelet.
+        late = pod("c", 3)
+        status = late.pop("status")
+        s.answer = listed([late])
+        log = tree.Pod(w.root, name="c", number=3).log()
+        known = {k: v for k, v in labels_of("c").items() if k != "container.id"}
+        w.say_until(c, log, known)
+        s.answer = listed([{**late, "status": status}])
+        w.say_until(c, log, labels_of("c"))
+        before, began = len(s.requests), time.monotonic()
+        log = tree.Pod(w.root, name="nobody", number=9).log()
+        for _ in range(200):
+            w.say(c, log)
+        time.sleep(max(0, began + 8 - time.monotonic()))
+        t.check(len(s.requests) - before <= 5, f"{len(s.requests) - before} requests in {time.monotonic() - began:.1f} s")
+        c.stop()
+
+
+@suite.case()
+def the_token_file_is_read_again(t):
+    """An expired token is told of once; a new file, renamed over it, is used; a missing or odd one sends nothing."""
+    w = World(t)
+    log = tree.Pod(w.root, name="a").log()
+    with w.server(listed([pod("a", 1)]), token="secret-2") as s, w.run(s.url(), refresh="100ms") as c:
+        c.wait_stderr("HTTP status 401, retrying")
+        t.check(proc.wait_until(lambda: len(s.requests) > 1, 10), "not asked again")
+        t.equal(w.say(c, log).labels, {}, "labels")
+        for bad in ("two words", "secret-2\nX-Injected: 1", ""):
+            w.write_token(bad)
+            seen = len(s.requests)
+            time.sleep(1.2)
+            t.check(len(s.requests) <= seen + 1, "a token that is none was sent")
+        os.unlink(w.token)
+        time.sleep(0.5)
+        w.write_token("secret-2")
+        w.say_until(c, log, labels_of("a"))
+        t.equal(c.stderr().count("retrying"), 1, "warnings")
+        t.check("secret" not in c.stderr(), "the token is in the log")
+        t.check(not any("X-Injected" in h for _, h in s.requests), "a header was injected")
+        c.stop()
 
 
 @suite.case(bpf=("auto", "off"))
@@ -188,30 +328,6 @@ def a_certificate_of_another_authority_is_refused(t):
 
 
 @suite.case()
-def the_token_file_is_read_again(t):
-    """An expired token is told of once; a new file, renamed over it, is used; a missing or odd one sends nothing."""
-    w = World(t)
-    log = tree.Pod(w.root, name="a").log()
-    with w.server(listed([pod("a", 1)]), token="secret-2") as s, w.run(s.url(), refresh="100ms") as c:
-        c.wait_stderr("HTTP status 401, retrying")
-        t.check(proc.wait_until(lambda: len(s.requests) > 1, 10), "not asked again")
-        t.equal(w.say(c, log).labels, {}, "labels")
-        for bad in ("two words", "secret-2\nX-Injected: 1", ""):
-            w.write_token(bad)
-            seen = len(s.requests)
-            time.sleep(1.2)
-            t.check(len(s.requests) <= seen + 1, "a token that is none was sent")
-        os.unlink(w.token)
-        time.sleep(0.5)
-        w.write_token("secret-2")
-        w.say_until(c, log, labels_of("a"))
-        t.equal(c.stderr().count("retrying"), 1, "warnings")
-        t.check("secret" not in c.stderr(), "the token is in the log")
-        t.check(not any("X-Injected" in h for _, h in s.requests), "a header was injected")
-        c.stop()
-
-
-@suite.case()
 def no_token_goes_over_plain_http(t):
     w = World(t)
     with PodServer(None, listed([pod("a", 1)])) as s, w.run(s.url()) as c:
@@ -239,34 +355,6 @@ def a_server_that_comes_later(t):
 
 
 @suite.case()
-def a_pod_that_is_not_known_makes_a_request(t):
-    """Long before the hour's refresh, at once, and not once per line; one that stays unknown does not ask for ever."""
-    w = World(t)
-    with w.server(listed([pod("a", 1)])) as s, w.run(s.url()) as c:
-        w.say_until(c, tree.Pod(w.root, name="a").log(), labels_of("a"))
-        before = len(s.requests)
-        s.answer = listed([pod("a", 1), pod("b", 2, labels={"new": "1"})])
-        log = tree.Pod(w.root, name="b", number=2).log()
-        w.say_until(c, log, labels_of("b", new="1"))
-        t.check(len(s.requests) > before, "no request")
-        # Its container's id comes a little later, as with a kubelet.
-        late = pod("c", 3)
-        status = late.pop("status")
-        s.answer = listed([late])
-        log = tree.Pod(w.root, name="c", number=3).log()
-        known = {k: v for k, v in labels_of("c").items() if k != "container.id"}
-        w.say_until(c, log, known)
-        s.answer = listed([{**late, "status": status}])
-        w.say_until(c, log, labels_of("c"))
-        before, lines = len(s.requests), len(c.lines)
-        log = tree.Pod(w.root, name="nobody", number=9).log()
-        for _ in range(200):
-            w.say(c, log)
-        t.check(len(s.requests) - before <= 6, f"{len(s.requests) - before} requests for {len(c.lines) - lines} lines")
-        c.stop()
-
-
-@suite.case()
 def changes_are_taken_and_the_gone_are_kept(t):
     """A label that changes; a pod that leaves the list while it still logs, also from a container not seen before."""
     w = World(t)
@@ -281,61 +369,6 @@ def changes_are_taken_and_the_gone_are_kept(t):
             t.equal(w.say(c, p.log()).labels, labels_of("a", v="2"), "labels of a pod that is gone")
         known = {k: v for k, v in labels_of("a", v="2").items() if k != "container.id"}
         t.equal(w.say(c, p.log(restart=3)).labels, known, "labels of its next container")
-        c.stop()
-
-
-@suite.case(timeout=60)
-def no_answer_is_too_bad(t):
-    """Every line comes, memory stays, the log is not flooded; the first good answer counts."""
-    w = World(t)
-    log = tree.Pod(w.root, name="a").log()
-    good, wrong = listed([pod("a", 1)]), listed([pod("a", 1, labels={"wrong": "1"})])
-
-    def endless(start, piece):
-        def send(h):
-            h.send_response(200)
-            h.end_headers()
-            h.close_connection = True
-            h.wfile.write(start)
-            try:
-                for _ in range(100):  # MiB
-                    h.wfile.write(piece * ((1 << 20) // len(piece)))
-            except OSError:
-                pass
-        return send
-
-    bad = [
-        lambda h: h.reply(403, wrong),
-        lambda h: h.reply(500, wrong),
-        lambda h: h.reply(302, b"", Location="/elsewhere"),
-        lambda h: h.reply(200, b"<html><body>Please sign in</body></html>", kind="text/html"),
-        lambda h: h.reply(200, wrong[:len(wrong) // 2]),
-        lambda h: h.reply(200, wrong[:-10], length=len(wrong)),
-        lambda h: h.reply(200, b"\0\xff" * 100),
-        lambda h: h.reply(204, b""),
-        lambda h: h.connection.shutdown(socket.SHUT_RDWR),
-        endless(b'{"kind":"PodList","items":[', b'{"metadata":{}},'),
-        endless(b'{"kind":"PodList","items":[', json.dumps({"spec": "x" * 4000}).encode() + b","),
-        endless(b'{"kind":"PodList","items":["', b"x"),
-        endless(b"", b" "),
-        lambda h: h.reply(200, listed([], **{"continue": "again"})),  # for ever
-    ]
-    with w.server(good) as s, w.run(s.url(), "--log-level", "info", refresh="100ms") as c:
-        w.say_until(c, log, labels_of("a"))
-        for answer in bad:
-            s.answer = answer
-            t.check(proc.wait_until(lambda a=answer: s.last is a, 15), f"not asked again after answer {bad.index(answer)}")
-            t.equal(w.say(c, log).labels, labels_of("a"), "labels")
-        t.check(not any("elsewhere" in path for path, _ in s.requests), "a redirect was followed")
-        if not tool.sanitized():
-            t.note(f"at most {proc.status_kib(c.pid, 'VmHWM')} KiB resident")
-            t.check(proc.status_kib(c.pid, "VmHWM") < 64 << 10, "it keeps what it should throw away")
-        s.answer = listed([pod("a", 1, labels={"good": "again"})])
-        w.say_until(c, log, labels_of("a", good="again"))
-        t.check(c.stderr().count("retrying") <= 3, "the log is flooded")
-        proc.kill(c.pid, signal.SIGUSR1)
-        c.wait_stderr("requests, ")
-        t.check(", 0 of them failed" not in c.stderr(), "failures are not counted")
         c.stop()
 
 
@@ -371,38 +404,6 @@ def a_log_behind_a_link_is_its_pods(t):
         c.stop()
 
 
-@suite.case(timeout=60)
-def five_thousand_pods(t):
-    """A list of 40 MB: taken piece by piece, so that it costs what is kept of it; lines come meanwhile."""
-    w = World(t)
-    template = podserver.recorded()["items"][0]
-    template["metadata"]["annotations"]["example.org/large"] = "x" * 2000
-    items = []
-    for i in range(5000):
-        one = {**template, "metadata": {**template["metadata"], "name": f"p{i}", "uid": tree.UID.format(i)}}
-        items.append(json.dumps(one))
-    body = ('{"kind":"PodList","metadata":{},"items":[' + ",".join(items) + "]}").encode()
-    del items
-    names = {"k8s.pod.label.app.kubernetes.io/name": "cart", "k8s.pod.label.pod-template-hash": "5f4d8c7b9",
-             "k8s.pod.label.tier": "", "k8s.pod.label.release": "2026.11-rc.1_b"}
-    with w.server(b"{") as s, w.run(s.url(), refresh="100ms") as c:
-        c.wait_stderr("retrying")
-        before = proc.status_kib(c.pid, "VmHWM")
-        s.answer = body
-        log = tree.Pod(w.root, name="p0", number=0).log("other")
-        n = w.say_until(c, log, {**CART, **names}, timeout=40)
-        for i in (1, 2500, 4999):
-            r = w.say(c, tree.Pod(w.root, name=f"p{i}", number=i).log("other"))
-            t.equal(r.labels, {**CART, **names}, f"labels of p{i}")
-        seen = s.answered
-        t.check(proc.wait_until(lambda: s.answered > seen + 1, 30), "not asked again")
-        after, cpu = proc.status_kib(c.pid, "VmHWM"), proc.cpu_seconds(c.pid) / s.answered
-        t.note(f"{len(body) / 1e6:.0f} MB of list, {n} lines meanwhile; at most {before} KiB resident before, {after} after; {cpu:.2f} s of CPU each")
-        if not tool.sanitized():
-            t.check(after - before < 16 << 10, f"{after - before} KiB more for 5,000 pods")
-        c.stop()
-
-
 @suite.case()
 def odd_settings_are_refused(t):
     import subprocess
@@ -413,4 +414,4 @@ def odd_settings_are_refused(t):
         t.check(args[0] in got.stderr and len(got.stderr.splitlines()) == 1, f"said: {got.stderr}")
 
 
-suite.run()
+lanes.run(suite, 3)
