@@ -16,6 +16,8 @@
 #include "collector_docker.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -36,6 +38,7 @@
 #define CONTAINERS_MAX 65536
 #define FIRST_NS       (10 * NS_PER_SEC) /* Docker's grace from SIGTERM to SIGKILL */
 #define GONE_NS        (60 * NS_PER_SEC)
+#define LABELS_MAX     4096 /* bytes in each record; labels beyond are left out */
 #define FULL_LOG_NS    (600 * NS_PER_SEC)
 
 struct container {
@@ -43,9 +46,10 @@ struct container {
 	struct list in_gone; /* since gone_ns: it was destroyed, or never known */
 	int64_t gone_ns;
 	struct list in_dying; /* exited a moment ago: its last words are waited for */
-	struct chain *chain; /* its log's, NULL: not found */
+	struct chain *chain;  /* its log's, NULL: not found */
 	bool exited;
-	struct buf labels; /* JSON members, each with a comma in front */
+	int64_t first_until_ns; /* as its log's chain has it */
+	struct buf labels;      /* JSON members, each with a comma in front */
 	char id[CONTAINER_ID_LEN];
 };
 
@@ -180,10 +184,16 @@ static int make_labels(const struct event *e, struct buf *out)
 		r = put_member(out, "container.name", "", e->actor_name);
 	if (r == 0 && image)
 		r = put_member(out, "container.image.name", "", image);
-	for (size_t i = 0; i < e->n_attributes && r == 0; i++)
-		if (is_label(&e->attributes[i]))
-			r = put_member(out, "container.label.", e->attributes[i].key,
-				       e->attributes[i].value);
+	for (size_t i = 0; i < e->n_attributes && r == 0; i++) {
+		const struct event_attribute *a = &e->attributes[i];
+		size_t before = out->len;
+
+		if (!is_label(a))
+			continue;
+		r = put_member(out, "container.label.", a->key, a->value);
+		if (out->len > LABELS_MAX)
+			out->len = before;
+	}
 	return r;
 }
 
@@ -206,33 +216,39 @@ static void take_labels(struct collector *c, struct container *ct, const struct 
 	apply_labels(c, ct);
 }
 
+/* What of its state its log has to know. */
+static void apply_state(struct collector *c, struct container *ct)
+{
+	list_del(&ct->in_dying);
+	if (!ct->chain)
+		return;
+	ct->chain->exited = ct->exited;
+	ct->chain->first_until_ns = ct->first_until_ns;
+	if (ct->exited && ct->first_until_ns)
+		list_add_tail(&c->containers->dying, &ct->in_dying);
+}
+
 /* Its log is looked at now, and for a while drained before others. */
 static void hasten(struct collector *c, struct container *ct)
 {
 	struct chain *chain = ct->chain;
 
+	ct->first_until_ns = clock_now_ns() + FIRST_NS;
+	apply_state(c, ct);
 	if (!chain)
 		return;
-	chain->exited = ct->exited;
-	chain->first_until_ns = clock_now_ns() + FIRST_NS;
-	list_del(&ct->in_dying);
-	if (ct->exited)
-		list_add_tail(&c->containers->dying, &ct->in_dying);
 	list_for_each (l, next, &chain->queue)
 		collector_touched(c, container_of(l, struct file, in_chain));
 	if (chain->live && !list_linked(&chain->live->in_chain))
 		collector_touched(c, chain->live);
 }
 
-static void stays(struct container *ct, bool exited)
+static void stays(struct collector *c, struct container *ct, bool exited)
 {
 	list_del(&ct->in_gone);
-	list_del(&ct->in_dying);
 	ct->exited = exited;
-	if (!ct->chain)
-		return;
-	ct->chain->exited = exited;
-	ct->chain->first_until_ns = 0;
+	ct->first_until_ns = 0;
+	apply_state(c, ct);
 }
 
 void collector_docker_event(struct collector *c, const struct event *e)
@@ -247,7 +263,7 @@ void collector_docker_event(struct collector *c, const struct event *e)
 		ct = container_add(cs, e->actor_id);
 		if (!ct)
 			return;
-		stays(ct, is && !starts);
+		stays(c, ct, is && !starts);
 		take_labels(c, ct, e);
 		return;
 	}
@@ -268,7 +284,7 @@ void collector_docker_found(struct collector *c, struct chain *chain)
 	if (!ct || ct->chain)
 		return;
 	ct->chain = chain;
-	chain->exited = ct->exited;
+	apply_state(c, ct);
 	apply_labels(c, ct);
 }
 
@@ -291,7 +307,7 @@ void collector_docker_turn(struct collector *c, int64_t now_ns)
 	list_for_each (l, next, &c->containers->dying) {
 		struct container *ct = container_of(l, struct container, in_dying);
 
-		if (!ct->chain || now_ns > ct->chain->first_until_ns)
+		if (!ct->chain || now_ns > ct->first_until_ns)
 			list_del(&ct->in_dying);
 		else if (ct->chain->live)
 			collector_flush_ended(c, ct->chain->live, now_ns);
@@ -312,6 +328,20 @@ void collector_docker_sweep(struct collector *c, int64_t now_ns)
 		if (!ct->chain)
 			container_free(cs, ct);
 	}
+}
+
+void collector_docker_state(const struct collector *c)
+{
+	struct docker_stats s;
+
+	if (!c->containers)
+		return;
+	docker_stats(c->containers->docker, &s);
+	fprintf(stderr,
+		"  docker: %s, %zu containers; connected %" PRIu64 " times, events %" PRIu64
+		", repeated %" PRIu64 ", bad %" PRIu64 "%s%s\n",
+		s.connected ? "connected" : "not connected", c->containers->by_id.count, s.connects,
+		s.events, s.repeated, s.bad, s.last_error[0] ? "; " : "", s.last_error);
 }
 
 int collector_open_docker(struct collector *c)

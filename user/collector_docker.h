@@ -5,8 +5,9 @@
  * layout) and CONTAINERS/ID/userdata/ctr.log (podman's k8s-file driver).
  *
  * Records get, with OpenTelemetry's names, container.id, container.name, container.image.name and
- * container.label.KEY. A log found before its container is known gets them when they come; nothing
- * waits for them. A container that stops is looked at at once, and drained before others.
+ * container.label.KEY, 4 KiB of them at most. A log found before its container is known gets them
+ * when they come; nothing waits for them. A container that stops is looked at at once, and drained
+ * before others.
  */
 #ifndef COLLECTOR_DOCKER_H
 #define COLLECTOR_DOCKER_H
@@ -30,6 +31,8 @@ void collector_docker_lost(struct collector *c, const struct chain *chain);
 /* Lines that a container that exited did not end are ended. */
 void collector_docker_turn(struct collector *c, int64_t now_ns);
 void collector_docker_sweep(struct collector *c, int64_t now_ns); /* now and then */
+/* A line on standard error. */
+void collector_docker_state(const struct collector *c);
 
 /* Pure: the id of the container whose log this is, CONTAINER_ID_LEN bytes of path; NULL: none. */
 #define CONTAINER_ID_LEN ((size_t)64)

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "collector_counts.h"
+#include "collector_docker.h"
 #include "collector_impl.h"
 #include "collector_pods.h"
 #include "collector_report.h"
@@ -254,6 +255,7 @@ void collector_state(struct collector *c)
 	}
 	state_counts(c);
 	state_pods(c);
+	collector_docker_state(c);
 	files_each_chain(c->files, state_chain, NULL);
 }
 

@@ -55,6 +55,7 @@ struct docker {
 	struct docker_stream stream;
 	struct docker_seen seen;
 	struct docker_known known;
+	char row_end; /* the last character of a list that is no blank */
 	struct log_limit limit;
 	bool complained; /* about the connection */
 
@@ -181,6 +182,14 @@ static int feed(struct docker *d, const char *data, size_t len,
 
 static int feed_rows(void *ctx, const char *data, size_t len)
 {
+	struct docker *d = ctx;
+
+	for (size_t i = len; i; i--) {
+		if (strchr(" \t\r\n", data[i - 1]) && data[i - 1])
+			continue;
+		d->row_end = data[i - 1];
+		break;
+	}
 	return feed(ctx, data, len, take_row);
 }
 
@@ -198,20 +207,33 @@ static int get_all(struct docker *d, const struct docker_get *get, char *error, 
 	return r;
 }
 
+/* Who is not in a list is gone, but only when that is a whole list and nothing else: an answer
+ * without a length may be cut anywhere. */
+static int tell_lost(struct docker *d, uint64_t bad_before)
+{
+	struct event e;
+	int r = 0;
+
+	if (d->row_end != ']' || d->stats.bad != bad_before)
+		return 0;
+	while (r == 0 && docker_known_lost(&d->known, &e))
+		r = push(d, &e);
+	return r;
+}
+
 static int list_containers(struct docker *d)
 {
 	struct docker_get get = {.what = "/containers/json?all=1", .ctx = d, .on_body = feed_rows};
+	uint64_t bad = d->stats.bad; /* which this thread alone changes */
 	char error[128];
-	struct event e;
 	int r;
 
+	d->row_end = '\0';
 	docker_known_list(&d->known);
 	r = get_all(d, &get, error, sizeof(error));
 	if (r < 0 && r != -ECANCELED)
 		disconnected(d, error);
-	while (r == 0 && docker_known_lost(&d->known, &e))
-		r = push(d, &e);
-	return r;
+	return r == 0 ? tell_lost(d, bad) : r;
 }
 
 static int follow_events(struct docker *d)

@@ -179,10 +179,13 @@ static void the_list_comes_first_and_later_only_what_is_different(void **state)
 			       "c", "paused") "]\n"},
 		      {.bytes = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"},
 		      {.bytes = OK_HEAD "Content-Length: 1000\r\n\r\n[" ROW("x", "running")},
+		      {.bytes = OK_HEAD "\r\n[" ROW("a", "running")}, /* without a length */
+		      {.bytes = OK_HEAD "\r\n<html>[]"},
 		      {.bytes = CHUNKED "2\r\n[]\r\n0\r\n\r\n", .piece = 1});
 	WORLD_ANSWERS(&w, events,
 		      {.bytes = OK_HEAD "\r\n" EVENT("destroy", "c", 1000, 0)
 			       EVENT("rename", "a", 1001, 0) EVENT("start", "d", 1002, 0)},
+		      {.bytes = OK_HEAD "\r\n"}, {.bytes = OK_HEAD "\r\n"},
 		      {.bytes = OK_HEAD "\r\n", .hold = true});
 	world_listen(&w);
 	world_follow(&w, true);
