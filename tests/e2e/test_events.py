@@ -12,7 +12,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import conmon, proc, tap, tool, tree  # noqa: E402
+from lib import conmon, docker, podman, proc, tap, tool, tree  # noqa: E402
 from lib.events import Events, Replay, difference  # noqa: E402
 
 suite = tap.Suite("events", timeout=170)
@@ -259,6 +259,69 @@ def conmon_replaces_its_log(t):
     t.note(f"{replay.counts}")
 
 
+# The socket's
+
+def life(t, lib, daemon):
+    """Create, start, pause, unpause, stop and remove a container, with one that was there before."""
+    why = lib.missing()
+    if why:
+        t.skip(why)
+    with daemon(t.dir) as d:
+        before = d.run(["/bin/sleep", "1000"], name="before", labels={"team": "old"})
+        root = t.mkdir("root")
+        args = ["-r", root, "--docker", d.url]
+        with Events(t, *args, "--list") as e, Events(t, *args, "--start", "--pause") as some, Events(t, *args, json_lines=False) as plain:
+            e.wait(lambda: any(x["actor"]["id"] == before for x in e.events("container")), "listed")
+            wait_watched(t, some, root)
+            time.sleep(0.5)
+            made = d.run(["/bin/sleep", "1000"], name="one", labels={"team": "new", "quoted": 'a "b"'})
+            for what in ("pause", "unpause", "stop?t=0"):
+                d.do(made, what)
+            d.remove(made)
+            os.mkdir(os.path.join(root, "in between"))
+            e.wait(lambda: ("destroy", "one") in e.names() and ("created", "in between") in e.names(), "told of the end")
+            for x in (e, some, plain):
+                x.wait(lambda x=x: any(b"one" in line for line in x.lines), "told of it")
+            time.sleep(0.3)
+            for x in (e, some, plain):
+                x.stop()
+    told = [x for x in e.events("container") if x["actor"]["id"] == made]
+    t.equal([x["action"] for x in told if x["action"] not in ("kill", "stop", "die")],
+            ["create", "start", "pause", "unpause", "destroy"], "events of the new one")
+    t.check({"die", "stop"} & {x["action"] for x in told}, f"no die or stop: {told}")
+    for x in told:
+        t.equal(x["actor"]["name"], "one", "name")
+        t.check(x["actor"]["attributes"].get("team") == "new" or x["action"] == "destroy", f"no label: {x}")
+        t.check("hotdrain.time" not in x["actor"]["attributes"], "its time is an attribute")
+        t.check(abs(parse_time(x["time"]) - time.time()) < 120, f"the time {x['time']}")
+    t.equal([x["action"] for x in some.events() if x["actor"]["id"] == made], ["create", "start", "pause", "unpause"], "--start --pause")
+    listed = [x for x in e.events("container") if x["actor"]["id"] == before]
+    t.equal([(x["action"], x["actor"]["name"], x["actor"]["attributes"].get("hotdrain.listed")) for x in listed],
+            [("start", "before", "true")], "the one that was there")
+    t.check(not any(b"before" in line for line in plain.lines), "listed without being asked")
+    t.check(any(b" pause one " in line and b"team=new" in line for line in plain.lines), "no plain line of the pause")
+
+
+@suite.case(timeout=60)
+def docker_tells_of_its_containers(t):
+    life(t, docker, docker.Docker)
+
+
+@suite.case(timeout=60)
+def podman_tells_of_its_containers(t):
+    life(t, podman, podman.Podman)
+
+
+@suite.case()
+def a_socket_that_is_not_there_is_waited_for(t):
+    root = t.mkdir("root")
+    with Events(t, "-r", root, "--docker", "unix://" + t.path("none")) as e:
+        wait_watched(t, e, root)
+        os.mkdir(os.path.join(root, "d"))
+        e.wait_lines(1)
+        e.stop()
+
+
 # What is printed, and to whom
 
 @suite.case()
@@ -406,7 +469,7 @@ def bad_input_is_named(t):
              (["--exit-when-idle", "soon"], "--exit-when-idle: expected a duration"),
              (["--paths-max", "0"], "--paths-max: expected a whole number"),
              (["--nonsense"], "unknown option '--nonsense'"), (["-n"], "-n needs a value"),
-             (["more"], "unexpected argument 'more'"), (["-r", ""], "--root: expected a directory, got ''"),
+             (["--docker", "nonsense"], "--docker"), (["more"], "unexpected argument 'more'"), (["-r", ""], "--root: expected a directory, got ''"),
              (["-r", root + "/none"], f"root {root}/none: No such file"), (["-r", "/etc/passwd"], "root /etc/passwd: Not a directory"))
     for args, wanted in cases:
         done = subprocess.run([tool.hotdrain(), "events", *(["-r", root] if "-r" not in args else []), *args],

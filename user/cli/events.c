@@ -28,6 +28,8 @@
 #include "cli/events_pods.h"
 #include "event/event.h"
 #include "event/event_queue.h"
+#include "watch/docker.h"
+#include "watch/docker_event.h"
 #include "watch/mirror.h"
 #include "watch/watch.h"
 
@@ -41,6 +43,7 @@ struct events {
 	struct watch *watch;
 	struct mirror *mirror; /* NULL: only a daemon's containers */
 	struct pods *pods;
+	struct docker *docker;    /* NULL: none was named */
 	int64_t last_ns, next_ns; /* when something happened; when to look at the latest */
 	struct log_limit overflow_limit;
 };
@@ -67,7 +70,7 @@ static void container_told(void *ctx, const struct event *e)
 	struct events *v = ctx;
 	const struct event_attribute *last = &e->attributes[e->n_attributes - 1];
 
-	if (v->opt.list || strcmp(last->key, EVENTS_LISTED) != 0)
+	if (v->opt.list || strcmp(last->key, DOCKER_LISTED) != 0)
 		print(v, e, NULL);
 }
 
@@ -76,7 +79,7 @@ static void file_told(void *ctx, const struct mirror_change *c)
 	struct events *v = ctx;
 	struct event_attribute attributes[] = {
 		{(char *)"file.type", (char *)c->type},
-		{(char *)EVENTS_LISTED, (char *)"true"},
+		{(char *)DOCKER_LISTED, (char *)"true"},
 	};
 	bool typed = v->opt.json || strcmp(c->type, "file") != 0;
 	struct event e = {.type = EVENT_FILE,
@@ -227,6 +230,13 @@ static int open_mirror(struct events *v)
 	return mirror_new(v->watch, &o, &v->mirror);
 }
 
+static int open_docker(struct events *v)
+{
+	struct docker_options o = {.url = v->opt.docker, .queue = v->queue, .list = v->opt.list};
+
+	return o.url ? docker_new(&o, &v->docker) : 0;
+}
+
 static int events_init(struct events *v)
 {
 	struct event_queue_options q = {.capacity = MAX(v->opt.batch, (uint64_t)QUEUE_MIN),
@@ -240,13 +250,15 @@ static int events_init(struct events *v)
 		r = event_queue_new(&q, &v->queue);
 	if (r < 0)
 		return log_err(r, "cannot start: %s", strerror(-r));
-	return open_mirror(v);
+	r = open_mirror(v);
+	return r < 0 ? r : open_docker(v);
 }
 
 static void events_done(struct events *v)
 {
 	if (v->queue)
 		event_queue_cancel(v->queue);
+	docker_free(v->docker);
 	mirror_free(v->mirror);
 	watch_free(v->watch);
 	event_queue_free(v->queue);

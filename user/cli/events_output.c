@@ -20,6 +20,7 @@
 #include "base/sys.h"
 #include "event/event.h"
 #include "output/escape.h"
+#include "watch/docker_event.h"
 
 #define KEEP_BYTES (16 * 1024)
 
@@ -56,7 +57,7 @@ static void add_quoted(struct buf *b, const char *text)
 
 static bool is_time(const struct event_attribute *a)
 {
-	return strcmp(a->key, EVENTS_TIME) == 0;
+	return strcmp(a->key, DOCKER_TIME) == 0;
 }
 
 static void add_time(struct buf *b, const struct event *e)

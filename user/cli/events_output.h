@@ -7,7 +7,7 @@
  *   "/d/b","id":"1234","attributes":{"file.type":"file"}},"from":"/d/a"}
  *
  * The id of a file is its inode, of a container what the daemon calls it; null: not known. The time
- * is that of the attribute EVENTS_TIME if there is one, else now. Bytes that are not UTF-8 are
+ * is that of the attribute DOCKER_TIME if there is one, else now. Bytes that are not UTF-8 are
  * shown as U+FFFD, and control characters as in JSON on the plain line, too.
  */
 #ifndef CLI_EVENTS_OUTPUT_H
@@ -17,9 +17,6 @@
 #include <stdint.h>
 
 #include "base/buf.h"
-
-#define EVENTS_TIME   "hotdrain.time"   /* nanoseconds since 1970 */
-#define EVENTS_LISTED "hotdrain.listed" /* "true": it is so, who knows since when */
 
 struct event;
 

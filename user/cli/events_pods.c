@@ -10,9 +10,9 @@
 #include "base/list.h"
 #include "base/sys.h"
 #include "base/table.h"
-#include "cli/events_output.h"
 #include "event/event.h"
 #include "files/pod_path.h"
+#include "watch/docker_event.h"
 #include "watch/mirror.h"
 
 struct container {
@@ -70,9 +70,9 @@ static void tell(struct pods *p, const struct container *c, uint32_t action, boo
 		{(char *)"k8s.pod.name", pod},
 		{(char *)"k8s.pod.uid", uid},
 		{(char *)"k8s.container.name", container},
-		{(char *)(counted ? "k8s.container.restart_count" : EVENTS_LISTED),
+		{(char *)(counted ? "k8s.container.restart_count" : DOCKER_LISTED),
 		 counted ? count : (char *)"true"},
-		{(char *)EVENTS_LISTED, (char *)"true"},
+		{(char *)DOCKER_LISTED, (char *)"true"},
 	};
 	struct event e = {.type = EVENT_CONTAINER,
 			  .action = action,

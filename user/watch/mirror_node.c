@@ -154,13 +154,12 @@ int mnode_path(const struct mnode *n, struct buf *buf)
 	buf->len = len - 1;
 	end = buf->data + len - 1;
 	*end = '\0';
-	for (;; n = n->key->parent) {
-		part = strlen(n->key->name);
+	for (const struct mnode *i = n; i; i = i->key->parent) {
+		part = strlen(i->key->name);
 		end -= part;
-		memcpy(end, n->key->name, part);
-		if (!n->key->parent)
-			break;
-		*--end = '/';
+		memcpy(end, i->key->name, part);
+		if (i->key->parent)
+			*--end = '/';
 	}
 	if (buf->len > 1 && buf->data[0] == '/' && buf->data[1] == '/') /* the root is "/" */
 		memmove(buf->data, buf->data + 1, buf->len--);

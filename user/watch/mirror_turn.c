@@ -102,27 +102,27 @@ static void files_due(struct mirror *m, struct list *list, int64_t now_ns)
 	}
 }
 
-/* A root within another is part of that one. */
-static bool root_is_within(const struct roots *rs, const struct root *r)
+/* A root within another is part of that one. r: its index. */
+static bool root_is_within(const struct roots *rs, size_t r, const char *path)
 {
 	for (size_t i = 0; i < rs->n; i++) {
 		const char *other = rs->items[i].path;
 		size_t len = other ? strlen(other) : 0;
 
-		if (!len || strncmp(r->path, other, len) != 0 || &rs->items[i] == r)
+		if (!len || strncmp(path, other, len) != 0 || i == r)
 			continue;
-		if (r->path[len] == '/' || len == 1)
-			return true;
-		if (r->path[len] == '\0' && &rs->items[i] < r)
+		if (path[len] == '/' || len == 1 || (path[len] == '\0' && i < r))
 			return true;
 	}
 	return false;
 }
 
-static void root_scan(struct mirror *m, struct root *r)
+static void root_scan(struct mirror *m, size_t r)
 {
-	if (!root_is_within(&m->roots, r))
-		node_found(m, NULL, r->path, true, -1, FOUND_EVENT);
+	const char *path = m->roots.items[r].path;
+
+	if (path && !root_is_within(&m->roots, r, path))
+		node_found(m, NULL, path, true, -1, FOUND_EVENT);
 	dirs_work(m);
 }
 
@@ -143,7 +143,7 @@ void roots_look(struct mirror *m)
 		}
 		if (!r->path && root_find(r) == 0) {
 			log_info("root %s is back", r->given);
-			root_scan(m, r);
+			root_scan(m, i);
 		}
 		m->roots.missing += !r->path;
 	}
@@ -153,8 +153,7 @@ void mirror_scan(struct mirror *m)
 {
 	m->scanning = true;
 	for (size_t i = 0; i < m->roots.n; i++)
-		if (m->roots.items[i].path)
-			root_scan(m, &m->roots.items[i]);
+		root_scan(m, i);
 	m->scanning = false;
 }
 
