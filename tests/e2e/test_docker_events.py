@@ -26,12 +26,6 @@ def needs(t, module):
         t.skip(why)
 
 
-def refuses_a_url(t):
-    got = subprocess.run([tool.hotdrain(), "events", "-r", t.mkdir("empty"), "--docker", "x", "--exit-when-idle", "100ms"],
-                         stdin=subprocess.DEVNULL, capture_output=True, timeout=10)
-    return got.returncode == 2 and b"--docker" in got.stderr
-
-
 def nanoseconds(stamp):
     seconds, _, fraction = stamp.rstrip("Z").partition(".")
     return calendar.timegm(time.strptime(seconds, "%Y-%m-%dT%H:%M:%S")) * 10**9 + int(fraction)
@@ -91,8 +85,6 @@ def state_of(d):
 
 def events_of(t, daemon):
     """Everything that can happen to a container, then to some at once, then to the daemon itself."""
-    if not refuses_a_url(t):
-        t.skip("hotdrain events has no --docker")
     with daemon(t.dir) as d:
         begin = time.time()
         follower, stateful = Follower(t, d.url), Follower(t, d.url, "--list")
