@@ -107,11 +107,17 @@ static void look_whether_followed(void *ctx, struct file *f)
 		collector_touched(c, f);
 }
 
+static bool is_followed(void *ctx, const char *path)
+{
+	return tree_wants(((struct collector *)ctx)->tree, path);
+}
+
 void collector_unfollowed(void *ctx)
 {
 	struct collector *c = ctx;
 	int64_t now = clock_now_ns();
 
+	files_keep_postponed(c->files, is_followed, c);
 	c->leave->n_leaving = 0;
 	files_each(c->files, look_whether_followed, c);
 	c->leave->look_ns = now;

@@ -193,7 +193,8 @@ static const struct kind
 
 const struct option config_options[] = {
 	{"config", 'c', true, &path, FIELD(config_path),
-	 .help = "read settings from this YAML file; what the command line says wins"},
+	 .help = "read settings from this YAML file, again when it changes and on SIGHUP; what the "
+		 "command line says wins"},
 	{"root", 'r', false, &directory, FIELD(roots),
 	 .help = "follow every log below this directory; may be repeated "
 		 "(default: $CONTAINER_LOG_DIRECTORY, else /var/log/pods)"},

@@ -25,5 +25,7 @@ bool files_settling(const struct files *fs);
 /* A name that led to this file is one of them. */
 bool files_waits_for(const struct files *fs, struct file_id id);
 void files_take_postponed(struct files *fs);
+/* Those that are not wanted any more are not tried again. */
+void files_keep_postponed(struct files *fs, bool (*wanted)(void *ctx, const char *path), void *ctx);
 
 #endif

@@ -112,3 +112,20 @@ void files_take_postponed(struct files *fs)
 	if (!fs->postponed.len)
 		fs->pause_ns = 0;
 }
+
+void files_keep_postponed(struct files *fs, bool (*wanted)(void *ctx, const char *path), void *ctx)
+{
+	struct buf *b = &fs->postponed;
+	size_t at = 0, kept = 0, from = 0;
+	struct name n;
+
+	for (; next_name(b, &at, &n); from = at) {
+		if (!wanted(ctx, n.path))
+			continue;
+		memmove(b->data + kept, b->data + from, at - from);
+		kept += at - from;
+	}
+	b->len = kept;
+	if (!kept)
+		fs->pause_ns = 0;
+}

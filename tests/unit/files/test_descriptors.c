@@ -502,6 +502,33 @@ static void without_room_a_name_waits(void **state)
 	assert_non_null(files_at(w->files, at(w, "3.log")));
 }
 
+static bool holds_wanted(void *ctx, const char *path)
+{
+	return strstr(path, ctx);
+}
+
+static void names_that_are_not_wanted_wait_no_longer(void **state)
+{
+	static char odd[] = "odd", none[] = "none";
+	struct world *w = *state;
+	char name[32];
+
+	fault.open_errno = EMFILE;
+	for (unsigned i = 0; i < 9; i++) {
+		snprintf(name, sizeof(name), "%s%u.log", i % 3 == 1 ? "odd" : "even", i);
+		assert_null(add(w, name));
+	}
+	files_keep_postponed(w->files, holds_wanted, odd);
+	fault.open_errno = 0;
+	files_take_postponed(w->files);
+	assert_int_equal(stats(w).open, 3);
+	assert_non_null(files_at(w->files, at(w, "odd7.log")));
+	fault.open_errno = EMFILE;
+	assert_null(add(w, "even.log"));
+	files_keep_postponed(w->files, holds_wanted, none);
+	assert_true(files_postponed_ns(w->files) == INT64_MAX);
+}
+
 static void the_system_s_limit_makes_a_name_wait_too(void **state)
 {
 	static const int reasons[] = {EMFILE, ENFILE};
@@ -754,6 +781,7 @@ static const struct CMUnitTest tests[] = {
 	T(a_closed_one_is_not_opened_when_nobody_makes_room),
 	T(an_inode_handed_on_is_another_file),
 	T(without_room_a_name_waits),
+	T(names_that_are_not_wanted_wait_no_longer),
 	T(the_system_s_limit_makes_a_name_wait_too),
 	T(a_name_that_waits_keeps_its_pod),
 	T(a_name_that_is_gone_while_it_waits_is_counted),
