@@ -138,13 +138,17 @@ void node_identify(struct mirror *m, struct mnode *n, const struct look *l)
 	mnode_set_identity(&m->nodes, n, l->identity, l->ino);
 }
 
-static void new_failed(struct mirror *m, int r)
+static struct mnode *new_node(struct mirror *m, struct mnode *dir, const char *name)
 {
+	struct mnode *n = NULL;
+	int r = mnode_new(&m->nodes, dir, name, &n);
+
 	if (r == -ENOMEM)
 		m->rescan_due = true;
 	if (r == -ENOSPC && !m->paths_short)
 		log_warn(0, "more than %zu paths, what is beyond is not told of", m->nodes.max);
 	m->paths_short = m->paths_short || r == -ENOSPC;
+	return n;
 }
 
 /* Now that it is watched: what is written next is heard. */
@@ -152,7 +156,7 @@ static bool has_content(const struct look *l)
 {
 	struct stat st;
 
-	return l->fd >= 0 && sys.fstat(l->fd, &st) == 0 && st.st_size > 0;
+	return sys.fstat(l->fd, &st) == 0 && st.st_size > 0;
 }
 
 /* r: of the look at it. */
@@ -171,7 +175,7 @@ static void node_born(struct mirror *m, struct mnode *n, const struct look *l, i
 		file_watch(m, n, l, r);
 	tell(m, FILE_CREATED, n, NULL);
 	if (m->opt.writes && by != FOUND_MOVED_IN && !m->scanning && n->type == MNODE_FILE &&
-	    has_content(l))
+	    r == 0 && has_content(l))
 		tell_written(m, n);
 }
 
@@ -203,13 +207,13 @@ void node_found(struct mirror *m, struct mnode *dir, const char *name, bool is_d
 		node_moved(m, n, dir, name, true);
 		return;
 	}
-	r = mnode_new(&m->nodes, dir, name, &n);
-	if (r < 0) {
-		new_failed(m, r);
+	n = new_node(m, dir, name);
+	if (!n)
 		return;
-	}
 	n->type = is_dir ? MNODE_DIR : MNODE_FILE;
-	if (l.fd >= 0 && (by == FOUND_LOOK || is_it(m, is_dir, &l)))
+	if (r == 0 && by != FOUND_LOOK && !is_it(m, is_dir, &l))
+		r = -ENOENT;
+	if (r == 0)
 		node_identify(m, n, &l);
 	if (by == FOUND_LOOK)
 		n->era = m->era;

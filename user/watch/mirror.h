@@ -10,7 +10,8 @@
  * is not told of. Symbolic links are told of and not followed.
  *
  * A file that is written is told of once after its last write; before that at most once per
- * interval. Stores through mmap are not seen; a file with several names is written under one.
+ * interval. Stores through mmap are not seen until it is closed. A file that got no watch is looked
+ * at every two seconds; so is one with several names, under all but one of them.
  *
  * Belongs to the event loop. Nothing here is an error that ends the program.
  */

@@ -12,7 +12,7 @@
 
 #define PAUSE_MAX_NS  NS_PER_SEC
 #define ROOTS_NS      (NS_PER_SEC / 2)
-#define FILE_RETRY_NS (5 * NS_PER_SEC)
+#define FILE_RETRY_NS (2 * NS_PER_SEC)
 
 static void put_off(struct mirror *m, struct mnode *n, struct list *list, int64_t delay_ns)
 {
@@ -35,7 +35,8 @@ static void file_refused(struct mirror *m, struct mnode *n, int r, bool shared)
 	if (r == -EEXIST || !log_allow(&m->failed_limit, 10 * NS_PER_SEC) ||
 	    mnode_path(n, &m->path) < 0)
 		return;
-	log_warn(0, "%s: no watch: %s, not told when it is written", m->path.data, strerror(-r));
+	log_warn(0, "%s: no watch: %s, looking every two seconds whether it was written",
+		 m->path.data, strerror(-r));
 }
 
 /* Was it written while it had no watch? A one-shot watch is spent also when a writer closes the
@@ -61,12 +62,13 @@ static void stamp_compare(struct mnode *n, int fd)
 void file_watch(struct mirror *m, struct mnode *n, const struct look *l, int r)
 {
 	list_del(&n->work);
-	if (r == 0)
+	if (r == 0) {
 		r = watch_add_file(m->watch, l->fd);
+		stamp_compare(n, l->fd);
+	}
 	if (r >= 0) {
 		node_set_wd(m, n, r);
 		n->at_ns = clock_now_ns();
-		stamp_compare(n, l->fd);
 	} else if (n->wd < 0) {
 		file_refused(m, n, r, l->shared);
 	}

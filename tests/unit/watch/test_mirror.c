@@ -509,6 +509,30 @@ static void it_works_without_watches(void **state)
 	}
 	settle(w);
 	assert_non_null(strstr(w->told, "renamed d/f e/g"));
+	run(w, "echo x >>e/g");
+	while (!strstr(w->told, "written e/g") && clock_now_ns() < until) {
+		flush(w);
+		usleep(10000);
+	}
+	assert_non_null(strstr(w->told, "written e/g"));
+}
+
+/* One of its names has the watch; the other is looked at from time to time. */
+static void a_file_with_two_names_is_written_under_both(void **state)
+{
+	struct world *w = *state;
+	int64_t until = clock_now_ns() + 20 * NS_PER_SEC;
+
+	start(w, ":>f; ln f g");
+	run(w, "echo x >>f");
+	while (!(strstr(w->told, "written f") && strstr(w->told, "written g")) &&
+	       clock_now_ns() < until) {
+		flush(w);
+		usleep(10000);
+	}
+	settle(w);
+	assert_non_null(strstr(w->told, "written f"));
+	assert_non_null(strstr(w->told, "written g"));
 }
 
 /* What was queued is lost, in the kernel or here. */
@@ -657,6 +681,7 @@ int main(void)
 		T(the_root_goes_and_comes),
 		T(paths_are_limited),
 		T(it_works_without_watches),
+		T(a_file_with_two_names_is_written_under_both),
 		T(after_an_overflow_all_is_told),
 		T(a_rename_is_lost_half),
 		T(random_changes_are_followed),
