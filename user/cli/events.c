@@ -167,6 +167,20 @@ static int wait_ms(const struct events *v, int64_t now_ns)
 	return until > now_ns ? (int)((until - now_ns) / NS_PER_MS) + 1 : 0;
 }
 
+/* Told to stop: what has happened before that, unless the read loop takes very long. */
+static void flush_last(struct events *v)
+{
+	uint64_t mark = v->watch ? watch_mark(v->watch) : 0;
+	int64_t until = clock_now_ns() + NS_PER_SEC;
+
+	while (v->watch && !watch_reached(v->watch, mark) && clock_now_ns() < until) {
+		flush(v);
+		usleep(1000);
+	}
+	flush(v);
+	turn(v, clock_now_ns());
+}
+
 static int loop(struct events *v)
 {
 	struct pollfd fds[] = {{v->out.stop_fd, POLLIN, 0},
@@ -186,10 +200,8 @@ static int loop(struct events *v)
 	}
 	if (v->out.error < 0)
 		return log_err(v->out.error, "standard output: %s", strerror(-v->out.error));
-	if (fds[0].revents) { /* what is queued is known, too */
-		flush(v);
-		turn(v, clock_now_ns());
-	}
+	if (fds[0].revents)
+		flush_last(v);
 	return 0;
 }
 
