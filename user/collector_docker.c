@@ -30,6 +30,7 @@
 #include "collector_labels.h"
 #include "config.h"
 #include "event/event.h"
+#include "event/labels.h"
 #include "files/chain.h"
 #include "output/escape.h"
 #include "watch/docker.h"
@@ -49,7 +50,7 @@ struct container {
 	struct chain *chain;  /* its log's, NULL: not found */
 	bool exited;
 	int64_t first_until_ns; /* as its log's chain has it */
-	struct buf labels;      /* JSON members, each with a comma in front */
+	struct labels *labels;  /* NULL: none, or its chain has them */
 	char id[CONTAINER_ID_LEN];
 };
 
@@ -130,8 +131,14 @@ static void container_free(struct containers *cs, struct container *ct)
 	table_del(&cs->by_id, &ct->by_id);
 	list_del(&ct->in_gone);
 	list_del(&ct->in_dying);
-	buf_done(&ct->labels);
+	labels_unref(ct->labels);
 	free(ct);
+}
+
+static void set_labels(struct container *ct, struct labels *labels)
+{
+	labels_unref(ct->labels);
+	ct->labels = labels;
 }
 
 static void container_gone(struct containers *cs, struct container *ct)
@@ -197,23 +204,35 @@ static int make_labels(const struct event *e, struct buf *out)
 	return r;
 }
 
-static void apply_labels(struct collector *c, const struct container *ct)
+/* The log's chain has them from then on, and no one else: they are most of what a container costs.
+ */
+static void apply_labels(struct collector *c, struct container *ct)
 {
-	if (ct->chain && ct->labels.len)
-		collector_chain_labels(c, ct->chain, LABELS_DOCKER, ct->labels.data,
-				       ct->labels.len);
+	if (!ct->chain || !ct->labels)
+		return;
+	collector_chain_labels(c, ct->chain, LABELS_DOCKER, ct->labels->json, ct->labels->len);
+	if (ct->chain->labels && ct->chain->labels_split == ct->labels->len)
+		set_labels(ct, NULL);
 }
 
 static void take_labels(struct collector *c, struct container *ct, const struct event *e)
 {
-	_cleanup_(buf_done) struct buf labels = {0}, exact = {0};
+	_cleanup_(buf_done) struct buf text = {0};
+	struct labels *labels = make_labels(e, &text) < 0 ? NULL : labels_new(text.data, text.len);
 
-	if (make_labels(e, &labels) < 0 || buf_add(&exact, labels.data, labels.len) < 0)
+	if (!labels)
 		return; /* what was known stays */
-	buf_done(&ct->labels);
-	ct->labels = exact;
-	exact = (struct buf){0};
+	set_labels(ct, labels);
 	apply_labels(c, ct);
+}
+
+/* Before its chain goes: another file may come. */
+static void keep_labels(struct container *ct)
+{
+	const struct chain *chain = ct->chain;
+
+	if (!ct->labels && chain->labels && chain->labels_split)
+		set_labels(ct, labels_new(chain->labels->json, chain->labels_split));
 }
 
 /* What of its state its log has to know. */
@@ -295,8 +314,9 @@ void collector_docker_lost(struct collector *c, const struct chain *chain)
 
 	if (!ct || ct->chain != chain)
 		return;
+	keep_labels(ct);
 	ct->chain = NULL;
-	if (!ct->labels.len && !list_linked(&ct->in_gone))
+	if (!ct->labels && !list_linked(&ct->in_gone))
 		container_gone(c->containers, ct);
 }
 
