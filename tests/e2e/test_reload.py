@@ -10,10 +10,10 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import judge, kubelet, lanes, ledger, lines, proc, tap, tree  # noqa: E402
+from lib import judge, kubelet, lanes, ledger, lines, metrics, proc, tap, tree  # noqa: E402
 from lib.collector import Collector, Record  # noqa: E402
 
-suite = tap.Suite("reload", timeout=110)
+suite = tap.Suite("reload", timeout=170)
 BOTH = ("auto", "off")
 
 
@@ -52,7 +52,7 @@ def reload(c, settings, **change):
     before = said(c, "reload")
     settings.write(**change)
     proc.kill(c.pid, signal.SIGHUP)
-    if not proc.wait_until(lambda: said(c, "reload") > before, 5):
+    if not proc.wait_until(lambda: said(c, "reload") > before, 15):
         raise tap.Failure(f"no reload with {change}")
 
 
@@ -150,7 +150,7 @@ def a_root_that_comes_back_goes_on_where_it_was_left(t):
         tree.append(log, tree.cri("begun-", tag="P"), tree.cri("torn")[:20])
         time.sleep(0.2)
         reload(c, s, root=[kept])
-        proc.wait_until(lambda: not log_files(c.pid, other), 5)
+        proc.wait_until(lambda: not log_files(c.pid, other), 10)
         t.equal(log_files(c.pid, other), {}, "descriptors below the removed root")
         tree.append(log, tree.cri("torn")[20:])
         os.rename(log, log + ".20261121-000001")
@@ -160,7 +160,7 @@ def a_root_that_comes_back_goes_on_where_it_was_left(t):
         reload(c, s, root=[other, kept])
         t.check(c.wait_lines(101), f"the second lines: {len(c.lines)}")
         reload(c, s, root=[kept])
-        proc.wait_until(lambda: not log_files(c.pid, other), 5)
+        proc.wait_until(lambda: not log_files(c.pid, other), 10)
         wanted += tree.write_lines(log, "third", 50)
         c.stop()
         got = c.messages()
@@ -283,7 +283,7 @@ def a_bad_file_leaves_the_old_one_in_force(t):
         for n, (text, why) in enumerate(bad):
             s.put(text)
             proc.kill(c.pid, signal.SIGHUP)
-            t.check(proc.wait_until(lambda: said(c, "reload refused") > n, 5), f"not refused: {text!r}")
+            t.check(proc.wait_until(lambda: said(c, "reload refused") > n, 15), f"not refused: {text!r}")
             last = [x for x in c.stderr().splitlines() if "reload refused" in x][-1]
             t.check(why in last, f"{text!r}: {last}")
             wanted += tree.write_lines(log, f"after {n}", 3)
@@ -315,6 +315,22 @@ def what_needs_a_start_is_named(t):
         c.wait_stderr("reload: changed: linger\n")
         wanted = tree.write_lines(tree.Pod(root).log(), "still NDJSON", 3)
         t.equal([r.message for r in c.finish(3)], wanted, "messages")
+
+
+@suite.case()
+def reloads_are_counted(t):
+    """And what is in force is what the status shows: counters go on, a sink that is gone is not there."""
+    root = t.mkdir("root")
+    s = Settings(t, root=root, sink=["stdout", "null"])
+    with Collector(t, "-c", s.path, *metrics.ADDRESS) as c:
+        c.ready(root)
+        reload(c, s, linger="1ms", sink=["stdout"], order="fair")
+        reload(c, s, linger="soon")
+        reload(c, s, linger="2ms")
+        now = metrics.status(c)
+        t.equal(now["reload"], {"done": 2, "failed": 1}, "reloads")
+        t.equal(([x["name"] for x in now["sinks"]], now["order"]), (["stdout"], "fair"), "sinks and order")
+        c.stop()
 
 
 @suite.case()
@@ -363,11 +379,11 @@ def the_file_changes_by_itself(t):
         c.ready(root)
 
         def taken(n, how):
-            t.check(proc.wait_until(lambda: reloads(c) == n, 4), f"{how}: {reloads(c)} reloads, wanted {n}")
+            t.check(proc.wait_until(lambda: reloads(c) == n, 10), f"{how}: {reloads(c)} reloads, wanted {n}")
 
         for version in range(1, 4):
             switch(version, 5 + version)
-            proc.wait_until(lambda: reloads(c) >= version, 4)
+            proc.wait_until(lambda: reloads(c) >= version, 10)
             os.unlink(t.path(f"..v{version - 1}", "config.yaml"))
             os.rmdir(t.path(f"..v{version - 1}"))
             taken(version, "a switched link")
@@ -378,7 +394,7 @@ def the_file_changes_by_itself(t):
                 time.sleep(0.03)
         taken(4, "written in place behind the links")
         os.unlink(link)
-        c.wait_stderr("No such file")
+        c.wait_stderr("No such file", 15)
         with open(link, "w") as f:
             f.write(f"root: {root}\nlinger: 21ms\n")
         taken(5, "gone and back")
@@ -436,7 +452,7 @@ def links_into_other_directories(t):
         wanted += ["outside first"]
         t.check(c.wait_lines(len(wanted)), "no line of what is outside")
         reload(c, s, link_root=[])
-        proc.wait_until(lambda: not log_files(c.pid, out), 5)
+        proc.wait_until(lambda: not log_files(c.pid, out), 10)
         t.equal(log_files(c.pid, out), {}, "descriptors outside")
         tree.append(outside, "outside second\n")
         wanted += tree.write_lines(log, "last", 5)
@@ -460,7 +476,7 @@ def what_a_removed_root_held_is_delivered(t):
             tree.write_lines(log, "x" * 300 + " late", 500)
         c.read_on()
         t.check(c.wait_lines(len(wanted), 15), f"{len(c.lines)} of {len(wanted)} lines")
-        t.check(proc.wait_until(lambda: not log_files(c.pid, other), 5), "the file is still open")
+        t.check(proc.wait_until(lambda: not log_files(c.pid, other), 10), "the file is still open")
         said_now = ledger.settled(t.path("state"))
         t.equal((said_now.total.lost, said_now.total.pending), ({}, 0), "lost and pending in the ledger")
         c.stop()
@@ -482,7 +498,7 @@ def a_removed_sink_that_is_stuck_hands_over(t):
             wanted += tree.write_lines(log, "x" * 300 + f" {n}", 500)
         time.sleep(0.5)
         reload(c, s, sink=f"file:{out}")
-        c.wait_stderr("they go to the new sinks")
+        c.wait_stderr("they go to the new sinks", 15)
         wanted += tree.write_lines(log, "more", 500)
         proc.wait_until(lambda: os.path.exists(out) and b"more 499" in lines_of(out), 10)
         c.read_on()
