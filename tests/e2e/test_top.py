@@ -5,6 +5,7 @@ real one and one that the test plays), and the screen, looked at through tmux.""
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -45,12 +46,14 @@ def refused(t, *args, says, **more):
 class Frames:
     """top --batch --json as it runs; frames: those that have come."""
 
-    def __init__(self, t, *args, delay="200ms"):
+    def __init__(self, t, *args, delay="200ms", limit=None, name="top", **popen):
         self.t, self.frames = t, []
-        self.log = t.path("top.stderr")
+        self.log = t.path(name + ".stderr")
         command = [tool.hotdrain(), "top", "--batch", "--json", "-d", delay, *map(str, args)]
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                                            preexec_fn=limit and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit,) * 2)),
+                                            **popen)
         self.pid = self.process.pid
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()
@@ -327,28 +330,106 @@ def pods_that_come_and_go(t):
         top.settle(lambda f: len(f["rows"]) == 1, "the pod that was moved here")
 
 
-@suite.case(bpf=BOTH, timeout=60)
+@suite.case(timeout=90)
 def ten_thousand_files(t):
-    """All are found, every byte is counted, and looking at them costs little."""
+    """All are found, every byte is counted, and looking at them costs little; in both modes, of the same tree."""
     root, files = t.mkdir("pods"), 10000
     logs = [tree.Pod(root, f"p{n // 10}", number=n // 10).log(f"c{n % 10}") for n in range(files)]
     for log in logs:
         pace(log, 1, 10)
-    with Frames(t, "-r", root, "--bpf", t.bpf, "--rows", 5, delay="1s") as top:
+    tops = [Frames(t, "-r", root, "--bpf", bpf, "--rows", 5, delay="1s", name=bpf) for bpf in BOTH]
+    for top in tops:
         first = top.more(timeout=40)
         t.equal((first["total"]["files"], first["rows_total"], len(first["rows"])), (files, files, 5), "files and rows")
-        began = proc.cpu_seconds(top.pid)
-        for log in logs:
-            pace(log, 1, 30)
+    began = [proc.cpu_seconds(top.pid) for top in tops]
+    for log in logs:
+        pace(log, 1, 30)
+    for top, before in zip(tops, began):
         last = top.settle(lambda f: f["total"]["written"] >= 30 * files, "all bytes", timeout=30)
         t.equal(last["total"]["written"], 30 * files, "written")
         t.equal(last["total"]["uncounted"], 0 if counted(last) else files, "files without a counter")
         busy, at = proc.cpu_seconds(top.pid), len(top.frames)
         top.more(3)
         idle = (proc.cpu_seconds(top.pid) - busy) / (len(top.frames) - at)
-        t.note(f"a look at {files} quiet files: {idle * 1e3:.1f} ms of CPU; {proc.status_kib(top.pid, 'VmRSS')} KiB; "
-               f"while all were written once: {busy - began:.2f} s")
+        t.note(f"rung {last['rung']}: a look at {files} quiet files: {idle * 1e3:.1f} ms of CPU; "
+               f"{proc.status_kib(top.pid, 'VmRSS')} KiB; while all were written once: {busy - before:.2f} s")
         t.check(idle < 0.5 or tool.sanitized(), f"{idle:.2f} s for a look")
+        top.stop()
+
+
+@suite.case(bpf=BOTH, timeout=40)
+def what_happened_while_it_could_not_look(t):
+    """Stopped, it misses more events than the kernel keeps: afterwards the files are those that are there, and the bytes
+    of those that came and went are counted where the kernel counted them."""
+    root, files = t.mkdir("pods"), 200
+    directory = os.path.dirname(tree.Pod(root).log())
+    with open("/proc/sys/fs/inotify/max_queued_events") as f:
+        renames = int(f.read()) // 4 + 500  # of two events each, there and back
+    old = [os.path.join(directory, f"old{n}.log") for n in range(files)]
+    new = [os.path.join(directory, f"new{n}.log") for n in range(files)]
+    for log in old:
+        pace(log, 1, 10)
+    with Frames(t, "-r", root, "--bpf", t.bpf) as top:
+        t.equal(top.more(timeout=40)["rows_total"], files, "files")
+        proc.kill(top.pid, signal.SIGSTOP)
+        for _ in range(renames):
+            os.rename(old[0], old[0] + ".1")
+            os.rename(old[0] + ".1", old[0])
+        for log in old:
+            os.unlink(log)
+        for log in new:
+            pace(log, 1, 10)
+        pace(os.path.join(directory, "short.log"), 7)
+        os.unlink(os.path.join(directory, "short.log"))
+        proc.kill(top.pid, signal.SIGCONT)
+        last = top.settle(lambda f: f["total"]["overflows"] and f["rows_total"] == files, "the overflow", timeout=40)
+        t.check(paths(last) == set(new), "other files than those that are there")
+        if counted(last):
+            last = top.settle(lambda f: f["total"]["unseen_files"], "the file that came and went")
+        total = last["total"]
+        t.equal((total["unseen_files"], total["unseen_bytes"]), (1, 700) if counted(last) else (0, 0), "unseen")
+        t.equal(total["written"], 10 * files + total["unseen_bytes"], "written")
+        top.more(2)
+        held = [p for p in proc.open_paths(top.pid) if "(deleted)" in p and "memfd" not in p]
+        t.equal(held, [], "removed files whose space is not given back")
+
+
+@suite.case(bpf=BOTH)
+def fewer_descriptors_than_files(t):
+    """What it cannot hold is looked at by its name."""
+    root = t.mkdir("pods")
+    logs = [tree.Pod(root, f"p{n}", number=n).log() for n in range(200)]
+    for log in logs:
+        pace(log, 1)
+    with Frames(t, "-r", root, "--bpf", t.bpf, limit=100) as top:
+        first = top.more()
+        t.equal(first["total"]["files"], 200, "files")
+        t.check(not counted(first) or 100 < first["total"]["uncounted"] < 200, f"{first['total']}")
+        for log in logs:
+            pace(log, 2)
+        last = top.settle(lambda f: f["total"]["written"] >= 40000, "all of it")
+        t.equal({r["written"] for r in last["rows"]}, {200}, "written to each")
+        os.rename(logs[0], logs[0] + ".1")
+        for log in logs[1:]:
+            os.unlink(log)
+        last = top.settle(lambda f: f["total"]["files"] == 1, "one file")
+        t.equal(paths(last), {logs[0] + ".1"}, "it")
+        t.equal(last["total"]["written"], 40000, "written")
+
+
+@suite.case()
+def without_privileges(t):
+    """Another user's directory that can be searched: names and sizes are enough."""
+    if os.getuid() != 0:
+        t.skip("needs root, to run it as somebody else")
+    root = t.mkdir("pods")
+    log = tree.Pod(root).log()
+    pace(log, 1)
+    os.chmod(log, 0o600)
+    with Frames(t, "-r", root, user=65534, group=65534, extra_groups=[]) as top:
+        t.equal(counted(top.more()), False, "a program counts")
+        pace(log, 4)
+        top.settle(lambda f: row(t, f, log)["written"] == 400, "400 bytes")
 
 
 @suite.case()
