@@ -202,7 +202,7 @@ static size_t members_of(json_t *root, struct top_frame *f)
 	_cleanup_free_ char *text = NULL;
 
 	json_object_del(root, "containers");
-	text = json_dumps(root, JSON_COMPACT);
+	text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(15));
 	if (!text || buf_printf(&b, ",\"status\":") < 0 || buf_add(&b, text, strlen(text)) < 0)
 		return 0;
 	return top_frame_text(f, b.data, b.len);
