@@ -55,9 +55,11 @@ struct own_file {
 	struct place *place;
 	char *alias; /* the name it is known by to others, or NULL */
 	int64_t homeless_ns, idle_since_ns;
-	uint64_t fresh; /* bytes it had when it was found, to be seen at the first look */
+	bool is_new;   /* since top began: all of it was written since */
+	bool is_based; /* base is final */
+	uint64_t base; /* bytes that it had and no program counted */
 	uint64_t seen_bytes, seen_writes, seen_truncs; /* at the last look */
-	uint64_t size, written;
+	uint64_t size, written, shown;                 /* shown: of written, by the last look */
 };
 
 static struct file_id id_of(const struct stat *st)
@@ -124,42 +126,87 @@ struct growth {
 	bool gone;
 };
 
-static void note_size(struct own_file *f, const struct stat *st, struct growth *g)
+/* Where no program counts. Cut off, all that it has since was written. */
+static void look_size(struct own_file *f, struct growth *g)
 {
-	uint64_t size = (uint64_t)st->st_size;
+	struct stat st;
+	uint64_t size;
 
-	if (f->slot < 0) {
-		g->bytes += size - (size < f->size ? 0 : f->size);
-		if (size != f->size)
-			f->idle_since_ns = clock_now_ns();
-	}
+	if (file_stat(f, &st) < 0)
+		return;
+	size = (uint64_t)st.st_size;
+	if (size != f->size)
+		f->idle_since_ns = clock_now_ns();
+	f->written += size - (size < f->size ? 0 : f->size);
 	f->size = size;
-	g->gone = st->st_nlink == 0;
+	g->gone = st.st_nlink == 0;
+}
+
+/* Counts and a size between which no write was counted, as far as that can be had. */
+static bool read_steadily(const struct top_files *fs, const struct own_file *f,
+			  struct write_total *ret_total, struct stat *ret_st)
+{
+	struct write_total after;
+
+	for (int i = 0; i < STEADY_TRIES; i++) {
+		write_count_read(fs->wc, f->slot, ret_total);
+		if (file_stat(f, ret_st) < 0)
+			return false;
+		write_count_read(fs->wc, f->slot, &after);
+		if (after.calls == ret_total->calls)
+			break;
+	}
+	return true;
+}
+
+/*
+ * A write under way can be in the size, in part, and not yet in the counts; so what they differ by
+ * is what was there before, for sure, only when the file has been quiet between two looks. Until
+ * then it is reckoned anew at each.
+ */
+static void look_base(struct top_files *fs, struct own_file *f, bool quiet)
+{
+	struct write_total t;
+	struct stat st;
+	uint64_t all;
+
+	if (!f->is_new || f->is_based || !read_steadily(fs, f, &t, &st))
+		return;
+	all = (uint64_t)st.st_size + t.cuts;
+	f->base = all - MIN(all, t.bytes);
+	f->is_based = quiet && t.calls == f->seen_writes;
+}
+
+static void look_counts(struct top_files *fs, struct own_file *f, bool ask, struct growth *g)
+{
+	struct write_total t;
+	struct stat st;
+
+	write_count_read(fs->wc, f->slot, &t);
+	look_base(fs, f, t.calls == f->seen_writes);
+	g->counted = t.bytes - f->seen_bytes;
+	g->writes = t.calls - f->seen_writes;
+	if ((ask || g->writes || t.truncs != f->seen_truncs) && file_stat(f, &st) == 0) {
+		f->size = (uint64_t)st.st_size;
+		g->gone = st.st_nlink == 0;
+	}
+	f->seen_bytes = t.bytes;
+	f->seen_writes = t.calls;
+	f->seen_truncs = t.truncs;
+	f->idle_since_ns = MAX(f->idle_since_ns, t.last_ns);
+	f->written = MAX(f->written, f->base + t.bytes);
 }
 
 static void file_look(struct top_files *fs, struct own_file *f, bool ask, struct growth *ret)
 {
-	struct growth g = {.bytes = f->fresh};
-	struct write_total t;
-	struct stat st;
+	uint64_t before = f->written;
+	struct growth g = {0};
 
-	f->fresh = 0;
-	if (f->slot >= 0) {
-		write_count_read(fs->wc, f->slot, &t);
-		g.counted = t.bytes - f->seen_bytes;
-		g.writes = t.calls - f->seen_writes;
-		ask = ask || t.calls != f->seen_writes || t.truncs != f->seen_truncs;
-		f->seen_bytes = t.bytes;
-		f->seen_writes = t.calls;
-		f->seen_truncs = t.truncs;
-		f->idle_since_ns = MAX(f->idle_since_ns, t.last_ns);
-	} else {
-		ask = true;
-	}
-	if (ask && file_stat(f, &st) == 0)
-		note_size(f, &st, &g);
-	g.bytes += g.counted;
-	f->written += g.bytes;
+	if (f->slot >= 0)
+		look_counts(fs, f, ask, &g);
+	else
+		look_size(f, &g);
+	g.bytes = f->written - before;
 	fs->sums.bytes += g.bytes;
 	fs->sums.writes += g.writes;
 	*ret = g;
@@ -169,7 +216,7 @@ static void file_release(struct top_files *fs, struct own_file *f)
 {
 	struct growth g;
 
-	file_look(fs, f, false, &g);
+	file_look(fs, f, true, &g);
 	if (f->place) {
 		f->place->file = NULL;
 		f->place->left_ns = clock_now_ns();
@@ -184,25 +231,14 @@ static void file_release(struct top_files *fs, struct own_file *f)
 	free(f);
 }
 
-/* Sizes and counts of one moment: no write between the two. */
-static void file_begin(struct top_files *fs, struct own_file *f, struct stat *st)
+/* Its first look shows what it has. */
+static void file_begin(const struct top_files *fs, struct own_file *f, const struct stat *st)
 {
-	struct write_total before = {0}, after = {0};
 	struct timespec wall;
 	int64_t age;
 
-	for (int i = 0; i < STEADY_TRIES; i++) {
-		if (f->slot >= 0)
-			write_count_read(fs->wc, f->slot, &before);
-		file_stat(f, st);
-		if (f->slot >= 0)
-			write_count_read(fs->wc, f->slot, &after);
-		if (after.calls == before.calls)
-			break;
-	}
-	f->size = (uint64_t)st->st_size;
-	if (fs->scanned)
-		f->fresh = f->size - MIN(f->size, before.bytes);
+	f->is_new = fs->scanned;
+	f->size = f->is_new ? 0 : (uint64_t)st->st_size;
 	clock_gettime(CLOCK_REALTIME, &wall);
 	age = (wall.tv_sec - st->st_mtim.tv_sec) * NS_PER_SEC + wall.tv_nsec - st->st_mtim.tv_nsec;
 	f->idle_since_ns = clock_now_ns() - MAX(age, INT64_C(0));
