@@ -57,6 +57,7 @@ struct own_file {
 	int64_t homeless_ns, idle_since_ns;
 	bool is_new;   /* since top began: all of it was written since */
 	bool is_based; /* base is final */
+	bool looked;   /* at least once */
 	uint64_t base; /* bytes that it had and no program counted */
 	uint64_t seen_bytes, seen_writes, seen_truncs; /* at the last look */
 	uint64_t size, written, shown;                 /* shown: of written, by the last look */
@@ -183,7 +184,8 @@ static void look_counts(struct top_files *fs, struct own_file *f, bool ask, stru
 	struct stat st;
 
 	write_count_read(fs->wc, f->slot, &t);
-	look_base(fs, f, t.calls == f->seen_writes);
+	look_base(fs, f, f->looked && t.calls == f->seen_writes);
+	f->looked = true;
 	g->counted = t.bytes - f->seen_bytes;
 	g->writes = t.calls - f->seen_writes;
 	if ((ask || g->writes || t.truncs != f->seen_truncs) && file_stat(f, &st) == 0) {

@@ -97,7 +97,7 @@ class Terminal:
     def wait_end(self, status=0, timeout=10):
         """It has ended, and left the terminal as it was."""
         self.wait_text(f"ended with status {status}", timeout)
-        proc.wait_until(lambda: os.path.exists(self.path("after")), 5)
+        proc.wait_until(lambda: os.path.exists(self.path("after")) and os.path.getsize(self.path("after")), 5)
         with open(self.path("before")) as before, open(self.path("after")) as after:
             self.t.equal(after.read(), before.read(), "the terminal's modes")
         self.t.equal([self.flag(f) for f in ("alternate_on", "cursor_flag", "keypad_flag")], ["0", "1", "0"],
