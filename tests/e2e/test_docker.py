@@ -37,6 +37,18 @@ def labels(ident, name, labels_=None, image="localhost/web:1"):
             **{"container.label." + k: v for k, v in (labels_ or {}).items()}}
 
 
+def wait_told(c, count):
+    """Until so many events have reached the collector, and a little for its loop to take them."""
+    def told():
+        proc.kill(c.pid, signal.SIGUSR1)
+        time.sleep(0.05)
+        return f", events {count}," in c.stderr()
+
+    if not proc.wait_until(told, 10):
+        raise tap.Failure(f"{count} events were not taken")
+    time.sleep(0.3)
+
+
 def until_labelled(t, c, write, wanted, path):
     """Writes lines until one comes with these labels; from then on all have them. No record waits for them."""
     for n in range(500):
@@ -103,7 +115,7 @@ def a_log_that_comes_later_gets_its_names(t):
         for number in (1, 2, 3):
             d.tell("create", ID.format(number), f"web{number}")
         d.tell("destroy", ID.format(2), "web2")
-        time.sleep(0.5)
+        wait_told(c, 4)
         for number in (1, 2, 3):
             tree.append(docker_log(root, number)[1], tree.docker(f"m{number}"))
         t.check(c.wait_lines(3), "lines did not come")
@@ -153,7 +165,7 @@ def a_container_that_stops_is_drained_first(t):
                 tree.append(log, *(tree.docker(f"{n} {text}") for _ in range(count if n != 7 else 200)))
             time.sleep(0.5)
             d.tell("die", logs[7][0], "07", exitCode="0")
-            time.sleep(0.5)
+            wait_told(c, 12)
             c.read_on()
             t.check(c.wait_lines(10 * count + 200, 30), f"only {len(c.lines)} lines")
             c.stop()
@@ -192,7 +204,7 @@ def so_do_those_of_one_whose_log_is_found_later(t):
         d.tell("start", ID.format(1), "web")
         d.tell("die", ID.format(1), "web", exitCode="0")
         d.tell("destroy", ID.format(1), "web")
-        time.sleep(0.5)
+        wait_told(c, 3)
         tree.append(docker_log(root)[1], tree.docker("whole"), tree.docker("no end", end=""))
         t.check(c.wait_lines(2, 3), "its last words were still waited for after 3 s")
         t.equal([(r.message, r.labels.get("container.name")) for r in c.records()], [("whole", "web"), ("no end", "web")], "records")
