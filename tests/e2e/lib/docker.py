@@ -171,8 +171,14 @@ class Daemon:
             except (tap.Failure, OSError, http.client.HTTPException):
                 pass
         proc.end(self.process, 15)
-        containerd.remove_cgroups(self.cgroup)
+        proc.wait_until(self.cgroups_are_gone, 5, step=0.1)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def cgroups_are_gone(self):
+        """What watches a container ends a moment after it."""
+        containerd.remove_cgroups(self.cgroup)
+        top = "/sys/fs/cgroup"
+        return not any(os.path.isdir(os.path.join(top, n, self.cgroup)) for n in ("", *os.listdir(top)))
 
 
 class Docker(Daemon):
