@@ -134,7 +134,7 @@ static void update_file(void *ctx, struct file *f)
 	if (f->released)
 		return;
 	f->chain->unnoticed = !account_update(f, c->counts) || f->chain->unnoticed;
-	f->chain->unread_bytes += f->size > f->offset ? f->size - f->offset : 0;
+	f->chain->unread_bytes += account_unread(f);
 }
 
 void collector_update_ledger(struct collector *c)

@@ -106,7 +106,7 @@ def roots_sinks_and_limits_change_under_load(t):
     roots = [t.mkdir(f"root{n}") for n in range(3)]
     one, two = f"file:{t.path('one')}", f"file:{t.path('two')}"
     s = Settings(t, root=roots, sink="stdout")
-    running, j = [], judge.Judge()
+    running, figures, j = [], [], judge.Judge()
     with Collector(t, "-c", s.path, state=t.path("state")) as c:
         c.ready(roots[0])
         for n in range(6):
@@ -114,6 +114,7 @@ def roots_sinks_and_limits_change_under_load(t):
             log = tree.Pod(roots[n % 3], name=f"p{n}", number=n).log(f"c{n}")
             w = lines.FileWriter(t, log, ident, "-t", 60, "-r", (3000, 1500, 800, 200, 50, 5)[n], "-L", "500:30000")
             running.append((w, kubelet.Rotator(log, w.reopen, keep=100, compress=False).start(0.7 + n / 10)))
+        figures.append(ledger.ask(t.path("state")).total)
         for _ in range(40):
             reload(c, s, root=rng.choice([roots, roots[:1], roots[1:], [roots[2], roots[0]], roots[1:2]]),
                    sink=rng.choice(["stdout", one, two, ["null", one], [two]]),
@@ -121,6 +122,9 @@ def roots_sinks_and_limits_change_under_load(t):
                    linger=rng.choice(["0", "5ms", "20ms"]), tick=rng.choice(["1ms", "9ms", "30ms"]),
                    order=rng.choice(["hot", "fair", "fifo"]), hot_quiet=rng.choice(["10ms", "250ms"]))
             time.sleep(rng.choice([0, 0.05, 0.1, 0.3]))
+            figures.append(ledger.ask(t.path("state")).total)
+            t.check(all(getattr(figures[-2], x) <= getattr(figures[-1], x) for x in ("written", "read", "delivered")),
+                    f"counters went back: {figures[-2:]}")
         reload(c, s, root=roots, sink=["stdout"])
         for w, rotator in running:
             rotator.stop()
@@ -474,11 +478,13 @@ def what_a_removed_root_held_is_delivered(t):
         time.sleep(0.2)
         for n in range(40):
             tree.write_lines(log, "x" * 300 + " late", 500)
+        before = ledger.ask(t.path("state")).total.written
         c.read_on()
         t.check(c.wait_lines(len(wanted), 15), f"{len(c.lines)} of {len(wanted)} lines")
         t.check(proc.wait_until(lambda: not log_files(c.pid, other), 10), "the file is still open")
         said_now = ledger.settled(t.path("state"))
         t.equal((said_now.total.lost, said_now.total.pending), ({}, 0), "lost and pending in the ledger")
+        t.check(said_now.total.written >= before, f"written went back from {before}: {said_now.total}")
         c.stop()
         got = c.messages()
         t.equal(got[:len(wanted)] == wanted, True, "what was there, in order")

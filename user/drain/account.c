@@ -81,6 +81,22 @@ static bool position_now(struct file *f, const struct write_count *counts, uint6
 	return false;
 }
 
+/* Counters never go back: what will not be read of a file that leaves is not counted to begin with.
+ */
+static uint64_t end_of(const struct file *f)
+{
+	uint64_t left = f->leave_at ? MAX(f->offset, f->leave_at - 1) : UINT64_MAX;
+
+	return MIN(f->size, left);
+}
+
+uint64_t account_unread(const struct file *f)
+{
+	uint64_t end = end_of(f);
+
+	return end > f->offset ? end - f->offset : 0;
+}
+
 bool account_update(struct file *f, const struct write_count *counts)
 {
 	uint64_t cuts = 0, truncs = 0, seen, written, uncounted = 0;
@@ -88,10 +104,10 @@ bool account_update(struct file *f, const struct write_count *counts)
 
 	if (has_positions(f, counts))
 		settled = position_now(f, counts, &cuts, &truncs) && truncs == f->seen_truncs;
-	seen = f->consumed + (f->size > f->offset ? f->size - f->offset : 0);
+	seen = f->consumed + account_unread(f);
 	written = seen;
 	if (has_positions(f, counts)) {
-		written = cuts + f->size - f->besides;
+		written = cuts + end_of(f) - f->besides;
 		if (settled && (int64_t)(seen - written) > 0)
 			uncounted = seen - written;
 	}

@@ -32,6 +32,8 @@ bool account_resume_cut(struct file *f, const struct write_count *counts, uint64
 void account_end(struct file *f, const struct write_count *counts);
 /* f is not followed any more: what was written to it and neither read nor lost is nobody's. */
 void account_leave(struct file *f, const struct write_count *counts);
+/* What is still to be read of it: of a file that leaves, no more than it had by then. */
+uint64_t account_unread(const struct file *f);
 /* What cuts + offset is where every sink has acknowledged f. */
 uint64_t account_position(const struct file *f, uint64_t acked);
 /* Brings tally.written_bytes and uncounted_bytes of f's chain up to date. False: a truncation was
