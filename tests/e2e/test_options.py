@@ -4,6 +4,8 @@
 import json
 import os
 import random
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -504,6 +506,31 @@ def doctor_says_what_there_is(t):
     t.equal(result.returncode, 0, f"status ({tap.clip(text)})")
     for word in ("btf", "vfs", "kprobe", "syscall", "capabilit", "lockdown", "inotify", root):
         t.check(word in text, f"doctor does not speak of {word}: {tap.clip(text, 2000)}")
+
+
+@suite.case()
+def a_terminal_that_is_closed_ends_it(t):
+    """The hang-up alone asks for the configuration again; that nothing can be written any more is the end."""
+    root = t.mkdir("root")
+    log = tree.Pod(root).log()
+    master, slave = os.openpty()
+    try:
+        with Collector(t, "-r", root, out=slave) as c:
+            os.close(slave)
+            tree.write_lines(log, "x", 3)
+            if not proc.wait_until(lambda: select.select([master], [], [], 0)[0], 10):
+                raise tap.Failure("nothing came")
+            os.close(master)
+            master = -1
+            proc.kill(c.pid, signal.SIGHUP)
+            tree.write_lines(log, "y", 3)
+            if not proc.wait_until(lambda: c.process.poll() is not None, 10):
+                raise tap.Failure("it goes on")
+            t.equal(c.process.returncode, 1, "exit status")
+    finally:
+        if master >= 0:
+            os.close(master)
+
 
 
 suite.run()

@@ -28,7 +28,7 @@
 
 struct sink_stream {
 	int fd; /* -1: null */
-	bool owned;
+	bool owned, terminal;
 	enum encode_format format;
 	const struct batch *batch;
 	struct encode_cursor cursor;
@@ -79,6 +79,7 @@ static int stream_open(const char *spec, enum encode_format format, void **ret_s
 		return r;
 	}
 	s->owned = s->fd >= 0 && s->fd != STDOUT_FILENO;
+	s->terminal = s->fd >= 0 && isatty(s->fd);
 	s->format = format;
 	*ret_self = s;
 	return 0;
@@ -137,8 +138,8 @@ static int stream_write(struct sink_stream *s, struct sink_stats *stats)
 		poll(&pfd, 1, WAIT_MS);
 		return 0;
 	}
-	if (n < 0)
-		return -errno;
+	if (n < 0) /* a terminal that was hung up does not come back, as a disk may */
+		return errno == EIO && s->terminal ? -EPIPE : -errno;
 	if (n == 0)
 		return -EIO;
 	s->written += (size_t)n;
