@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import conmon, docker, podman, proc, tap, tool, tree  # noqa: E402
 from lib.events import Events, Replay, difference  # noqa: E402
 
-suite = tap.Suite("events", timeout=170)
+suite = tap.Suite("events", timeout=150)
 
 
 # The tree
@@ -71,13 +71,13 @@ def replayed(t, seed, count, programs, *args):
 
 @suite.case(timeout=90)
 def replay_gives_the_tree(t):
-    for seed in range(1, tool.scaled(100, 3)):
+    for seed in (1, 2):
         replayed(t, seed, 6000, 1)
 
 
 @suite.case(timeout=90)
 def replay_gives_the_tree_of_several_at_a_time(t):
-    for seed in range(101, 101 + tool.scaled(100, 1)):
+    for seed in (101,):
         replayed(t, seed, 6000, 3, "--flush-interval", "0")
         replayed(t, seed + 1000, 6000, 2, "--flush-interval", "700ms")
 
