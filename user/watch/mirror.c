@@ -13,7 +13,9 @@
  * and the old name to be free: by the time of the look the one may have been another object, and
  * the other be taken again, by an exchange even without an event of its own.
  *
- * What does not fit at all ends in looking at everything, as after an overflow.
+ * What does not fit at all ends in looking at everything, as after an overflow; so does, once it is
+ * quiet, that a directory turned out to be another one than it was taken for: directories that are
+ * exchanged again and again, faster than their events are read, can be told apart in no other way.
  *
  * Rejected: to look at each name that an event mentions and believe only that (a chain of renames
  * would be a deletion and a creation); to tell of the events as they are (an observer would have
@@ -292,6 +294,9 @@ static void renamed(struct mirror *m, struct mnode *n, struct mnode *dir, const 
 	dirs_work(m);
 	if (old_name && !mnode_get(&m->nodes, old_dir, old_name))
 		node_found(m, old_dir, old_name, false, -1, FOUND_LOOK);
+	/* It is there again: then something else is at the new name. */
+	if (!mnode_get(&m->nodes, dir, name))
+		node_found(m, dir, name, false, -1, FOUND_LOOK);
 }
 
 static void moved_to(struct mirror *m, struct mnode *dir, const struct event *e)

@@ -47,6 +47,7 @@ struct mirror {
 	bool scanning;    /* in mirror_scan */
 	bool forcing;     /* events were lost: watches may be, too */
 	bool rescan_due;  /* something is not as it can be */
+	bool apart;       /* a directory was taken for another: look at all when it is quiet */
 	bool paths_short; /* has been said */
 	struct log_limit failed_limit;
 	uint64_t rescans;

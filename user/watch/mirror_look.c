@@ -158,22 +158,26 @@ struct mnode *renamed_from(struct mirror *m, const struct mnode *dir, const stru
 	return there == 1 || (there != 0 && l->shared) ? NULL : n;
 }
 
-/* The same name was listed before: is it still the same? */
-static bool entry_is_same(int dir_fd, const struct dirent64 *e, const struct mnode *n)
+/* The same name is known: is it still the same? */
+static bool entry_is_same(struct mirror *m, int dir_fd, const struct dirent64 *e, struct mnode *n)
 {
 	_cleanup_(look_done) struct look l = {.fd = -1};
 
 	if (e->d_ino == n->ino &&
 	    (e->d_type == DT_UNKNOWN || (e->d_type == DT_DIR) == (n->type == MNODE_DIR)))
 		return true;
-	return look_in(dir_fd, e->d_name, &l) == 0 && l.identity == n->identity;
+	if (look_in(dir_fd, e->d_name, &l) < 0)
+		return false;
+	if (!n->identity && (l.type == MNODE_DIR) == (n->type == MNODE_DIR))
+		node_identify(m, n, &l); /* an event told of it, and no more */
+	return l.identity == n->identity;
 }
 
 static void entry_look(struct mirror *m, struct mnode *dir, int dir_fd, const struct dirent64 *e)
 {
 	struct mnode *n = mnode_get(&m->nodes, dir, e->d_name);
 
-	if (n && !entry_is_same(dir_fd, e, n)) {
+	if (n && !entry_is_same(m, dir_fd, e, n)) {
 		node_gone(m, n);
 		n = NULL;
 	}
@@ -245,6 +249,7 @@ static int dir_sync(struct mirror *m, struct mnode *n)
 	if (r < 0)
 		return r;
 	n->force = false;
+	m->apart = m->apart || (n->identity && l.identity != n->identity);
 	if (l.identity != n->identity)
 		mnode_set_identity(&m->nodes, n, l.identity, l.ino);
 	wd = watch_add_dir(m->watch, l.fd);
@@ -287,6 +292,7 @@ void node_set_wd(struct mirror *m, struct mnode *n, int wd)
 {
 	struct mnode *old = mnode_set_wd(&m->nodes, n, wd);
 
+	m->apart = m->apart || (old && old->type == MNODE_DIR);
 	if (old && old->type == MNODE_DIR)
 		dir_pending(m, old);
 	else if (old)

@@ -234,6 +234,10 @@ int64_t mirror_turn(struct mirror *m, int64_t now_ns)
 	}
 	if (list_linked(&m->pending) && now_ns >= m->pending_ns)
 		retry_pending(m, now_ns);
+	if (m->apart && !m->era_open && !m->n_leaving) {
+		m->apart = false;
+		m->rescan_due = true;
+	}
 	files_due(m, &m->due, now_ns);
 	files_due(m, &m->later, now_ns);
 	if (m->rescan_due)
@@ -260,7 +264,8 @@ bool mirror_is_settled(const struct mirror *m)
 	/* What is still pending after a second will be so for long. */
 	bool pending = list_linked(&m->pending) && m->pause_ns < PAUSE_MAX_NS;
 
-	return !m->n_leaving && !m->era_open && !m->rescan_due && !pending && !list_linked(&m->due);
+	return !m->n_leaving && !m->era_open && !m->rescan_due && !m->apart && !pending &&
+	       !list_linked(&m->due);
 }
 
 /* The node below top that rest, "/NAME/NAME", leads to. */
