@@ -168,6 +168,17 @@ static int put_member(struct buf *b, const char *key, const char *label, const c
 	return 0;
 }
 
+/* Left out where there is no room any more. */
+static int put_limited(struct buf *b, const char *key, const char *label, const char *value)
+{
+	size_t before = b->len;
+	int r = put_member(b, key, label, value);
+
+	if (b->len > LABELS_MAX)
+		b->len = before;
+	return r;
+}
+
 static bool is_label(const struct event_attribute *a)
 {
 	return a->value && strncmp(a->key, "hotdrain.", 9) != 0 && strcmp(a->key, "image") != 0;
@@ -188,18 +199,14 @@ static int make_labels(const struct event *e, struct buf *out)
 	int r = put_member(out, "container.id", "", e->actor_id);
 
 	if (r == 0 && e->actor_name)
-		r = put_member(out, "container.name", "", e->actor_name);
+		r = put_limited(out, "container.name", "", e->actor_name);
 	if (r == 0 && image)
-		r = put_member(out, "container.image.name", "", image);
+		r = put_limited(out, "container.image.name", "", image);
 	for (size_t i = 0; i < e->n_attributes && r == 0; i++) {
 		const struct event_attribute *a = &e->attributes[i];
-		size_t before = out->len;
 
-		if (!is_label(a))
-			continue;
-		r = put_member(out, "container.label.", a->key, a->value);
-		if (out->len > LABELS_MAX)
-			out->len = before;
+		if (is_label(a))
+			r = put_limited(out, "container.label.", a->key, a->value);
 	}
 	return r;
 }

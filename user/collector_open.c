@@ -34,8 +34,9 @@
 #include "watch/watch.h"
 
 #define EVENTS_MAX 8192
-#define FDS_KEPT   8 /* descriptors beside those of log files, opened later */
-#define FDS_PODS   6 /* the like of a request for pods */
+#define FDS_KEPT   8  /* descriptors beside those of log files, opened later */
+#define FDS_PODS   6  /* the like of a request for pods */
+#define FDS_HTTP   16 /* HTTP_CLIENTS */
 #define FDS_LEAST  4
 
 static int on_flush(void *ctx, struct event *events, size_t n)
@@ -140,7 +141,8 @@ static unsigned spare_descriptors(const struct collector *c)
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
 		return UINT_MAX;
 	spare = (unsigned)MIN(limit.rlim_cur, (rlim_t)UINT_MAX);
-	used += FDS_KEPT + (c->pods ? FDS_PODS : 0);
+	used += FDS_KEPT + (c->pods ? FDS_PODS : 0) +
+		(strcmp(c->cfg->metrics, "none") ? FDS_HTTP : 0);
 	return spare > used + FDS_LEAST ? spare - used : FDS_LEAST;
 }
 

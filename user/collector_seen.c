@@ -109,7 +109,8 @@ void collector_status_sweep(struct collector *c, int64_t now_ns)
 	list_for_each (l, next, &c->seen->ended) {
 		struct ended *e = container_of(l, struct ended, in_ended);
 
-		if (now_ns - e->since_ns < c->cfg->series_keep_ns)
+		/* At 0 too, those put last again in this round are its end. */
+		if (now_ns - e->since_ns < MAX(c->cfg->series_keep_ns, INT64_C(1)))
 			return;
 		if (!is_still_there(c, e)) {
 			ended_forget(c->seen, e);

@@ -405,6 +405,26 @@ def the_series_of_what_is_gone_go(t):
         c.stop()
 
 
+@suite.case(timeout=60)
+def nothing_is_kept(t):
+    """--series-keep 0, and containers whose logs are gone while their directories stay: they stay, and all goes on."""
+    root = t.mkdir("root")
+    pods = [tree.Pod(root, name=f"p{n}", number=n) for n in range(3)]
+    with collector(t, root, "--series-keep", "0") as c:
+        c.ready(root)
+        for pod in pods:
+            tree.write_lines(pod.log(), "x", 10)
+        metrics.wait_scrape(c, lambda s: s.value("hotdrain_containers") == 4, "all of them")
+        for pod in pods[1:]:
+            os.unlink(pod.log())
+        metrics.wait_scrape(c, lambda s: s.value("hotdrain_containers") == 2, "two without a log", 30)
+        time.sleep(2)  # two rounds of those that are gone
+        tree.write_lines(pods[0].log(), "y", 10)
+        s = metrics.wait_scrape(c, lambda s: s.of("hotdrain_records_total", pods[0]) == 20, "what was written then")
+        t.equal(s.of("hotdrain_records_total", pods[1]), 10, "records of one without a log")
+        c.stop()
+
+
 # HTTP
 
 @suite.case()

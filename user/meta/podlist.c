@@ -32,6 +32,7 @@ struct podlist {
 	struct buf top, pod; /* texts in the making */
 	char *next;
 	int depth;
+	unsigned values; /* of the pod: its commas and opening brackets */
 	bool quoted, escaped;
 	bool in_items, first, large; /* first: no comma yet; large: this pod is not wanted */
 };
@@ -123,6 +124,7 @@ static int pod_take(struct podlist *l, bool last, const char **ret_why)
 	if (last && l->first && !l->large && is_blank(&l->pod))
 		return 0;
 	l->first = false;
+	l->values = 0;
 	if (l->stats.pods + l->stats.skipped >= PODLIST_PODS_MAX) {
 		*ret_why = "it has too many pods";
 		return -EFBIG;
@@ -220,6 +222,9 @@ static int follow(struct podlist *l, const char *text, size_t *from, size_t i, c
 {
 	int r = 0;
 
+	if (l->in_items && (text[i] == ',' || text[i] == '{' || text[i] == '[') &&
+	    ++l->values > PODLIST_VALUES_MAX)
+		l->large = true;
 	switch (text[i]) {
 	case '"':
 		l->quoted = true;

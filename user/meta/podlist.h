@@ -13,11 +13,12 @@
 #include "base/table.h"
 #include "meta/pod.h"
 
-#define PODLIST_POD_MAX   ((size_t)4 << 20)  /* the text of one pod: a larger one is skipped */
-#define PODLIST_TOP_MAX   ((size_t)64 << 10) /* and of all that is not a pod */
-#define PODLIST_KEPT_MAX  ((size_t)32 << 20) /* what is kept of all: pods beyond are skipped */
-#define PODLIST_PODS_MAX  100000
-#define PODLIST_TOKEN_MAX ((size_t)16 << 10)
+#define PODLIST_POD_MAX    ((size_t)4 << 20) /* the text of one pod: a larger one is skipped */
+#define PODLIST_VALUES_MAX 50000 /* in one pod, likewise: parsed, {} is 80 times its text */
+#define PODLIST_TOP_MAX    ((size_t)64 << 10) /* and of all that is not a pod */
+#define PODLIST_KEPT_MAX   ((size_t)32 << 20) /* what is kept of all: pods beyond are skipped */
+#define PODLIST_PODS_MAX   100000
+#define PODLIST_TOKEN_MAX  ((size_t)16 << 10)
 
 struct podlist;
 

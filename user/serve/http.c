@@ -34,6 +34,9 @@
 #include "serve/http_address.h"
 #include "serve/http_impl.h"
 
+#define FULL_READING_NS  (500 * NS_PER_MS)
+#define FULL_ANSWERED_NS (3 * NS_PER_SEC)
+
 const struct http_limits http_limits = {
 	.answer_ns = 2 * NS_PER_SEC,
 	.young_ns = 250 * NS_PER_MS,
@@ -126,6 +129,16 @@ static void client_resume(struct http_client *c, struct http_status *s)
 	mhd.resume_connection(c->connection);
 }
 
+/* Where all places are taken, whoever keeps one for nothing makes room: probes come here too. */
+static int64_t client_end(const struct http *h, const struct http_client *c)
+{
+	int64_t ns = h->limits.client_ns;
+
+	if (h->taken == HTTP_CLIENTS)
+		ns = MIN(ns, c->state == READING ? FULL_READING_NS : FULL_ANSWERED_NS);
+	return c->began_ns + ns;
+}
+
 static void clients_expire(struct http *h, int64_t now)
 {
 	for (size_t i = 0; i < HTTP_CLIENTS; i++) {
@@ -135,7 +148,7 @@ static void clients_expire(struct http *h, int64_t now)
 			continue;
 		if (c->state == WAITING && now >= c->asked_ns + h->limits.answer_ns)
 			client_resume(c, NULL);
-		if (c->state != WAITING && c->fd >= 0 && now >= c->began_ns + h->limits.client_ns) {
+		if (c->state != WAITING && c->fd >= 0 && now >= client_end(h, c)) {
 			shutdown(c->fd, SHUT_RDWR);
 			c->fd = -1;
 		}
@@ -153,7 +166,7 @@ static int64_t clients_until(const struct http *h)
 		if (c->connection && c->state == WAITING)
 			until = MIN(until, c->asked_ns + h->limits.answer_ns);
 		else if (c->connection && c->fd >= 0)
-			until = MIN(until, c->began_ns + h->limits.client_ns);
+			until = MIN(until, client_end(h, c));
 	}
 	return until;
 }

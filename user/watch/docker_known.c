@@ -110,7 +110,8 @@ void docker_known_list(struct docker_known *k)
 bool docker_known_row(struct docker_known *k, struct event *e, bool running)
 {
 	struct known *n = known_get(k, e);
-	bool news = !n || n->running != running;
+	bool renamed = n && strcmp(n->name, e->actor_name) != 0;
+	bool news = !n || renamed || n->running != running;
 
 	if (n && n->running && !running)
 		e->action = CONTAINER_DIE;
@@ -120,6 +121,8 @@ bool docker_known_row(struct docker_known *k, struct event *e, bool running)
 		n->round = k->round;
 		n->running = running;
 	}
+	if (renamed)
+		known_rename(n, e->actor_name);
 	return news;
 }
 

@@ -482,6 +482,27 @@ static void one_pod_has_a_limit(void **state)
 	podlist_free(l);
 }
 
+/* A text of 180 KB that would be 14 MB when it is parsed. The pod behind it is taken. */
+static void a_pod_of_many_values_is_skipped(void **state)
+{
+	_cleanup_(buf_done) struct buf text = {0};
+	struct podlist_stats s;
+	struct podlist *l;
+
+	buf_printf(&text, "{\"kind\":\"PodList\",\"items\":[{\"metadata\":{\"uid\":\"u\",\"name\":"
+			  "\"n\",\"namespace\":\"s\"},\"spec\":{\"imagePullSecrets\":[{}");
+	for (int i = 0; i < 60000; i++)
+		buf_add(&text, ",{}", 3);
+	buf_printf(&text,
+		   "]}},{\"metadata\":{\"uid\":\"v\",\"name\":\"m\",\"namespace\":\"s\"}}]}");
+	l = read_list(text.data, text.len, &everything);
+	assert_null(podlist_find(l, "u", 1));
+	assert_non_null(podlist_find(l, "v", 1));
+	podlist_stats(l, &s);
+	assert_int_equal(s.skipped, 1);
+	podlist_free(l);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_deployment_is_named_with_its_labels),
 	cmocka_unit_test(the_id_is_of_the_restart),
@@ -498,5 +519,6 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(limits_hold),
 	cmocka_unit_test(pods_are_counted),
 	cmocka_unit_test(one_pod_has_a_limit),
+	cmocka_unit_test(a_pod_of_many_values_is_skipped),
 };
 RUN_TESTS(tests)

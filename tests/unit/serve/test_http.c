@@ -490,6 +490,24 @@ static void clients_that_say_nothing(void **state)
 		close(fds[i]);
 }
 
+/* All places and more who wait for one, with limits that end nobody soon: who asks is answered. */
+static void clients_that_say_nothing_make_room(void **state)
+{
+	struct world *w = *state;
+	int fds[2 * HTTP_CLIENTS];
+	int64_t began_ns;
+
+	world_limit(w, &patient);
+	loop_start(w);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = client_open(w);
+	began_ns = clock_now_ns();
+	assert_get(w, "/healthz", 200, "ok");
+	assert_true(clock_now_ns() - began_ns < 20 * NS_PER_SEC);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+}
+
 /* Megabytes for each, of which none reads a byte. */
 static void clients_that_never_read(void **state)
 {
@@ -748,6 +766,7 @@ static const struct CMUnitTest tests[] = {
 	T(a_loop_that_does_not_answer),
 	T(an_answer_too_late_is_good_for_the_next),
 	T(clients_that_say_nothing),
+	T(clients_that_say_nothing_make_room),
 	T(clients_that_never_read),
 	T(clients_are_thrown_out),
 	T(many_clients_at_once),
