@@ -277,6 +277,8 @@ void collector_drain_found(void *ctx)
 	if (now_ns < c->look_ns || c->unsettled || c->restarted)
 		return;
 	collector_take_acks(c);
+	if (c->blocked && !outlet_batch(c->outlet))
+		return; /* each look is at all that was found so far, and nothing could be read */
 	look_at_all_hot(c, now_ns);
 	collector_drain(c, now_ns);
 	outlet_hand_on(c->outlet);

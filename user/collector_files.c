@@ -128,6 +128,21 @@ static void ended(void *ctx, struct chain *chain)
 		collector_remember(c, chain->key, strlen(chain->key), &chain->tally);
 }
 
+/* The oldest one that lost nothing makes room: it stays in the sum. */
+static void forget_lossless(struct collector *c)
+{
+	list_for_each (l, next, &c->gone) {
+		struct gone *g = container_of(l, struct gone, in_gone);
+
+		if (tally_lost(&g->tally))
+			continue;
+		list_del(l);
+		free(g);
+		c->n_gone--;
+		return;
+	}
+}
+
 void collector_remember(struct collector *c, const char *key, size_t len, const struct tally *t)
 {
 	struct gone *g = NULL;
@@ -140,8 +155,9 @@ void collector_remember(struct collector *c, const char *key, size_t len, const 
 			return;
 		}
 	}
+	if (c->n_gone == GONE_MAX && tally_lost(t))
+		forget_lossless(c);
 	g = c->n_gone < GONE_MAX ? calloc(1, sizeof(*g) + len + 1) : NULL;
-
 	if (!g)
 		return; /* it is in the sum */
 	memcpy(g->key, key, len);

@@ -89,7 +89,7 @@ struct collector {
 	struct tally restored; /* of those that are there, by earlier runs */
 	struct list recent;    /* entries of files freed a moment ago (collector_state.c) */
 	unsigned n_recent;
-	struct list gone; /* those of them that lost something, the first GONE_MAX */
+	struct list gone; /* those that lost something or whose directory is there: GONE_MAX */
 	unsigned n_gone, n_ended;
 	uint64_t held_bytes; /* unread bytes of unlinked files, at the last look */
 	uint64_t blocked_turns;

@@ -40,6 +40,7 @@
 #include "watch/tree.h"
 
 #define LOOK_NS     (5 * NS_PER_MS)
+#define LOOK_LATER_NS (250 * NS_PER_MS) /* a sink may be stuck for hours */
 #define PATIENCE_NS (2 * NS_PER_SEC) /* for the end of a line, of a record, of a generation */
 #define LEFT_MAX    16384            /* places; the oldest are forgotten */
 
@@ -237,7 +238,8 @@ void collector_leave_turn(struct collector *c, int64_t now_ns)
 		return;
 	c->leave->n_leaving = 0;
 	files_each(c->files, leave_if_ready, c);
-	c->leave->look_ns = clock_now_ns() + LOOK_NS;
+	c->leave->look_ns =
+		clock_now_ns() + (now_ns < c->leave->patience_ns ? LOOK_NS : LOOK_LATER_NS);
 	collector_changed(c, now_ns);
 }
 

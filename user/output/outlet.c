@@ -184,9 +184,10 @@ void outlet_free(struct outlet *o)
 	while (o->leaving) {
 		struct outlet_sink *os = o->leaving;
 
+		if (!sink_ended(os->sink))
+			return; /* its thread may still ask whose it is: better leaked */
 		o->leaving = os->next;
-		if (sink_ended(os->sink)) /* else its thread may still ask who it is */
-			outlet_sink_free(os);
+		outlet_sink_free(os);
 	}
 	free_batches(o->acked);
 	free_batches(o->pool);

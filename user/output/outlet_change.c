@@ -132,9 +132,8 @@ static bool has_answered(const struct outlet_sink *os)
 /* What it holds cannot be waited for any longer. */
 static void give_up(struct outlet_sink *os)
 {
-	unsigned n = sink_abandon(os->sink, os->back + os->n_back);
+	unsigned n = sink_abandon(os->sink, os->back, &os->n_back);
 
-	os->n_back += n;
 	atomic_fetch_add(&os->answered, n);
 	log_warn(0, "sink %s: removed, and did not take the last %u batches in time: they go to %s",
 		 sink_name(os->sink), n,

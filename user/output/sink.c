@@ -305,7 +305,7 @@ bool sink_ended(struct sink *s)
 
 /* The thread may be reading a batch just now; if it does not end soon it is in a write, and touches
  * none any more when it comes back. */
-unsigned sink_abandon(struct sink *s, struct batch **ret_batches)
+unsigned sink_abandon(struct sink *s, struct batch **batches, unsigned *n_batches)
 {
 	struct timespec until = time_after_ms(ABANDON_MS);
 	unsigned n = 0;
@@ -318,12 +318,14 @@ unsigned sink_abandon(struct sink *s, struct batch **ret_batches)
 	while (!s->ended)
 		if (pthread_cond_timedwait(&s->change, &s->lock, &until) == ETIMEDOUT)
 			break;
+	batches += *n_batches; /* the last callback may have added to them */
 	if (s->taken)
-		ret_batches[n++] = take_ptr(s->taken);
+		batches[n++] = take_ptr(s->taken);
 	for (; s->count; s->count--) {
-		ret_batches[n++] = s->ring[s->first];
+		batches[n++] = s->ring[s->first];
 		s->first = (s->first + 1) % s->options.queue_max;
 	}
+	*n_batches += n;
 	pthread_mutex_unlock(&s->lock);
 	return n;
 }

@@ -47,8 +47,8 @@ void sink_end(struct sink *s);
 bool sink_ended(struct sink *s); /* its thread is done: sink_free does not wait */
 /* No callback runs after it has returned, and the batches that were not acknowledged are the
  * caller's again: their number, in the order in which they were put. Of the first some may have
- * been delivered. ret_batches: queue_max of them. */
-unsigned sink_abandon(struct sink *s, struct batch **ret_batches);
+ * been delivered. They are put behind the *n_batches. */
+unsigned sink_abandon(struct sink *s, struct batch **batches, unsigned *n_batches);
 /* One that was abandoned and has not ended is left as it is. */
 void sink_free(struct sink *s);
 const char *sink_name(const struct sink *s);

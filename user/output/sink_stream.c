@@ -29,6 +29,7 @@
 struct sink_stream {
 	int fd; /* -1: null */
 	bool owned, terminal;
+	bool torn; /* a newline is due first */
 	enum encode_format format;
 	const struct batch *batch;
 	struct encode_cursor cursor;
@@ -66,6 +67,20 @@ static int stream_open_fd(const char *spec, int *ret_fd)
 	return 0;
 }
 
+/* What an earlier process could not write to its end, as the disk was full, is no line: what comes
+ * next would be made part of it, and be lost with it. */
+static bool ends_within_line(const char *path, int fd)
+{
+	_cleanup_fd_ int in = -1;
+	struct stat st;
+	char last;
+
+	if (sys.fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !st.st_size)
+		return false;
+	in = sys.open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY, 0);
+	return in >= 0 && pread(in, &last, 1, st.st_size - 1) == 1 && last != '\n';
+}
+
 static int stream_open(const char *spec, enum encode_format format, void **ret_self)
 {
 	struct sink_stream *s = calloc(1, sizeof(*s));
@@ -80,6 +95,7 @@ static int stream_open(const char *spec, enum encode_format format, void **ret_s
 	}
 	s->owned = s->fd >= 0 && s->fd != STDOUT_FILENO;
 	s->terminal = s->fd >= 0 && isatty(s->fd);
+	s->torn = s->owned && ends_within_line(spec + 5, s->fd);
 	s->format = format;
 	*ret_self = s;
 	return 0;
@@ -115,6 +131,9 @@ static int stream_encode(struct sink_stream *s, struct sink_stats *stats)
 	s->out.len = 0;
 	if (s->out.cap > BUFFER_KEEP_BYTES)
 		buf_done(&s->out);
+	if (s->torn && buf_add(&s->out, "\n", 1) < 0)
+		return -ENOMEM;
+	s->torn = false;
 	r = encode_batch(s->format, s->batch, &s->cursor, CHUNK_BYTES, &s->out);
 	stats->records += s->cursor.record - before.record;
 	stats->invalid_records += s->cursor.invalid_records - before.invalid_records;

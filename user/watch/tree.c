@@ -64,6 +64,8 @@ void tree_push_below(struct tree *t, struct buf *todo, const char *path)
 	struct node *known = node_by_path(&t->nodes, path);
 
 	if (!known || !known->linked) {
+		if (known) /* found before the directory above it: a root once, perhaps */
+			node_adopt(&t->nodes, known);
 		tree_push_new(t, todo, path);
 		return;
 	}

@@ -81,6 +81,26 @@ static void file_is_appended_to(void **state)
 	}
 }
 
+/* Half a line of an earlier process stays one, and takes no record with it. */
+static void half_a_line_is_ended_first(void **state)
+{
+	struct world *w = *state;
+	FILE *f = fopen(w->file, "w");
+	char line[64];
+
+	fputs("half", f);
+	fclose(f);
+	open_sink(w, w->spec);
+	put_batches(w, 1, 10);
+	stop_sink(w);
+	f = fopen(w->file, "r");
+	assert_non_null(fgets(line, sizeof(line), f));
+	assert_string_equal(line, "half\n");
+	fseek(f, 0, SEEK_END);
+	assert_int_equal(ftell(f), 5 + 10 * RECORD_LEN);
+	fclose(f);
+}
+
 static void stop_delivers_what_was_put(void **state)
 {
 	struct world *w = *state;
@@ -250,6 +270,7 @@ int main(void)
 		WORLD_TEST(fifo_without_reader_does_not_hang),
 		WORLD_TEST(file_gets_everything_in_order),
 		WORLD_TEST(file_is_appended_to),
+		WORLD_TEST(half_a_line_is_ended_first),
 		WORLD_TEST(stop_delivers_what_was_put),
 		WORLD_TEST(empty_batch_is_acknowledged),
 		WORLD_TEST(null_counts_and_drops),
