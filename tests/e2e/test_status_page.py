@@ -204,7 +204,7 @@ def sorting_filter_folding_and_pause_by_keyboard(t):
 
         b.key("p")
         b.wait("document.body.dataset.link == 'paused'", "p does not pause")
-        time.sleep(0.3)
+        time.sleep(2)  # one may be under way
         asked, text = len(r.asked), b.text("#readout")
         time.sleep(2.5)
         t.equal((len(r.asked), b.text("#readout")), (asked, text), "asked and shown while paused")
