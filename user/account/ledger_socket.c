@@ -30,7 +30,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -38,6 +37,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "base/thread.h"
 
 #define CLIENT_NS (5 * NS_PER_SEC)
 #define RETRY_NS  (100 * NS_PER_MS) /* after an accept that failed, for want of descriptors */
@@ -71,22 +71,6 @@ void ledger_socket_address(const char *dir, int dir_fd, struct sockaddr_un *ret_
 		snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" LEDGER_SOCKET_NAME,
 			 dir_fd);
 	*ret_address = a;
-}
-
-static void event_set(int fd)
-{
-	const uint64_t one = 1;
-
-	if (write(fd, &one, sizeof(one)) < 0) /* full: it is set */
-		return;
-}
-
-static void event_clear(int fd)
-{
-	uint64_t n;
-
-	if (read(fd, &n, sizeof(n)) < 0) /* empty: it is clear */
-		return;
 }
 
 /* Until fd (may be -1) has one of events or an error, or other (may be -1) is readable. 0, or
@@ -176,7 +160,7 @@ static void question_ask(struct ledger_socket *s, enum ledger_format format)
 	s->question = ASKED;
 	s->number++;
 	s->format = format;
-	event_set(s->ask);
+	thread_event_set(s->ask);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -193,8 +177,8 @@ static bool question_end(struct ledger_socket *s, struct buf *ret_text, bool *re
 		*ret_lost = s->lost;
 		s->text = (struct buf){0};
 	}
-	event_clear(s->ask);
-	event_clear(s->answered);
+	thread_event_clear(s->ask);
+	thread_event_clear(s->answered);
 	pthread_mutex_unlock(&s->lock);
 	return answered;
 }
@@ -265,26 +249,15 @@ static int make_events(struct ledger_socket *s)
 {
 	int *const fds[] = {&s->stop, &s->ask, &s->answered};
 
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		*fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (*fds[i] < 0)
-			return -errno;
-	}
-	return 0;
+	return thread_events(fds, ARRAY_SIZE(fds));
 }
 
-/* Signals are the event loop's: the thread blocks them all. */
 static int start_thread(struct ledger_socket *s)
 {
-	sigset_t all, before;
-	int r;
+	int r = thread_start(&s->thread, socket_run, s);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&s->thread, NULL, socket_run, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	s->started = r == 0;
-	return -r;
+	return r;
 }
 
 int ledger_socket_new(const char *dir, struct ledger_socket **ret_socket)
@@ -325,7 +298,7 @@ void ledger_socket_free(struct ledger_socket *s)
 	if (!s)
 		return;
 	if (s->started) {
-		event_set(s->stop);
+		thread_event_set(s->stop);
 		pthread_join(s->thread, NULL);
 	}
 	remove_file(s);
@@ -363,8 +336,8 @@ void ledger_socket_answer(struct ledger_socket *s, struct buf *text, bool lost)
 		s->text = *text;
 		s->lost = lost;
 		*text = (struct buf){0};
-		event_clear(s->ask);
-		event_set(s->answered);
+		thread_event_clear(s->ask);
+		thread_event_set(s->answered);
 	}
 	pthread_mutex_unlock(&s->lock);
 	buf_done(text);

@@ -24,7 +24,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +35,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "base/thread.h"
 
 #define LOG_EVERY_NS (60 * NS_PER_SEC)
 
@@ -265,22 +265,17 @@ static void *state_run(void *arg)
 	return NULL;
 }
 
-/* Signals are the event loop's: the thread blocks them all. */
 static int state_start(struct state *s)
 {
-	sigset_t all, before;
 	int r;
 
 	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->fd < 0)
 		return log_err(-errno, "state %s: eventfd: %s", s->dir.path, strerror(errno));
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&s->thread, NULL, state_run, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	r = thread_start(&s->thread, state_run, s);
 	s->started = r == 0;
-	if (r)
-		return log_err(-r, "state %s: its thread: %s", s->dir.path, strerror(r));
+	if (r < 0)
+		return log_err(r, "state %s: its thread: %s", s->dir.path, strerror(-r));
 	return 0;
 }
 

@@ -41,19 +41,6 @@ static void signals_block(sigset_t *ret_signals)
 	sigprocmask(SIG_BLOCK, ret_signals, NULL);
 }
 
-/* The thread that own starts must take no signal at all. */
-static int own_open(const struct top_options *o, struct top_source *ret_source)
-{
-	sigset_t all, before;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = top_own_open(o->roots, o->n_roots, o->bpf, ret_source);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return r;
-}
-
 /* 0, or -errno after one line in the log. */
 static int source_open(const struct top_options *o, struct top_source *ret_source,
 		       enum top_from *ret_from)
@@ -70,7 +57,7 @@ static int source_open(const struct top_options *o, struct top_source *ret_sourc
 	if (o->state)
 		return log_err(r, "top: %s", why);
 	*ret_from = TOP_OWN;
-	return own_open(o, ret_source);
+	return top_own_open(o->roots, o->n_roots, o->bpf, ret_source);
 }
 
 static int view_of(const struct top_options *o, enum top_from from, struct top_view *ret)

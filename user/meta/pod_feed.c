@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "meta/fetch.h"
 #include "meta/podlist.h"
 
@@ -229,7 +230,7 @@ int pod_feed_new(const struct pod_feed_options *o, struct pod_feed **ret_feed)
 	p->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = p->event < 0 ? -errno : fetch_new(&fo, &p->fetch);
 	if (r == 0)
-		r = -pthread_create(&p->thread, NULL, pod_feed_loop, p);
+		r = thread_start(&p->thread, pod_feed_loop, p);
 	if (r < 0) {
 		pod_feed_free(p);
 		return r;

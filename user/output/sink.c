@@ -22,13 +22,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "output/batch.h"
 #include "output/sink_ops.h"
 
@@ -229,18 +229,12 @@ static int sink_init_locks(struct sink *s)
 	return -r;
 }
 
-/* Signals are the event loop's: the thread blocks them all. */
 static int sink_start(struct sink *s)
 {
-	sigset_t all, before;
-	int r;
+	int r = thread_start(&s->thread, sink_run, s);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&s->thread, NULL, sink_run, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	s->started = r == 0;
-	return -r;
+	return r;
 }
 
 static void sink_drop(struct sink **s)

@@ -25,12 +25,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "serve/http_address.h"
 #include "serve/http_impl.h"
 
@@ -44,22 +44,6 @@ const struct http_limits http_limits = {
 	.idle_s = 10,
 	.memory_bytes = 16 * 1024,
 };
-
-static void event_set(int fd)
-{
-	const uint64_t one = 1;
-
-	if (write(fd, &one, sizeof(one)) < 0) /* full: it is set */
-		return;
-}
-
-static void event_clear(int fd)
-{
-	uint64_t n;
-
-	if (read(fd, &n, sizeof(n)) < 0) /* empty: it is clear */
-		return;
-}
 
 struct http_status *http_status_ref(struct http_status *s)
 {
@@ -117,7 +101,7 @@ void http_ask(struct http *h, struct http_client *c)
 	mhd.suspend_connection(c->connection);
 	pthread_mutex_lock(&h->lock);
 	h->wanted = true;
-	event_set(h->ask);
+	thread_event_set(h->ask);
 	pthread_mutex_unlock(&h->lock);
 }
 
@@ -179,7 +163,7 @@ static bool fresh_take(struct http *h, struct status *ret_status)
 	bool there;
 
 	pthread_mutex_lock(&h->lock);
-	event_clear(h->answered);
+	thread_event_clear(h->answered);
 	there = h->fresh_there;
 	if (there) {
 		*ret_status = h->fresh;
@@ -289,12 +273,7 @@ static int make_events(struct http *h)
 {
 	int *const fds[] = {&h->stop, &h->ask, &h->answered};
 
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		*fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (*fds[i] < 0)
-			return -errno;
-	}
-	return 0;
+	return thread_events(fds, ARRAY_SIZE(fds));
 }
 
 static int start_daemon(struct http *h)
@@ -314,18 +293,12 @@ static int start_daemon(struct http *h)
 	return 0;
 }
 
-/* Signals are the event loop's: the thread blocks them all. */
 static int start_thread(struct http *h)
 {
-	sigset_t all, before;
-	int r;
+	int r = thread_start(&h->thread, http_run, h);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&h->thread, NULL, http_run, h);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	h->started = r == 0;
-	return -r;
+	return r;
 }
 
 int http_new_limited(const char *address, const struct http_limits *limits, struct http **ret_http)
@@ -381,7 +354,7 @@ void http_free(struct http *h)
 	if (!h)
 		return;
 	if (h->started) {
-		event_set(h->stop);
+		thread_event_set(h->stop);
 		pthread_join(h->thread, NULL);
 	}
 	if (h->daemon)
@@ -410,7 +383,7 @@ bool http_wants(struct http *h)
 	pthread_mutex_lock(&h->lock);
 	wanted = h->wanted;
 	h->wanted = false;
-	event_clear(h->ask);
+	thread_event_clear(h->ask);
 	pthread_mutex_unlock(&h->lock);
 	return wanted;
 }
@@ -423,7 +396,7 @@ void http_answer(struct http *h, struct status *s)
 	old = h->fresh;
 	h->fresh = *s;
 	h->fresh_there = true;
-	event_set(h->answered);
+	thread_event_set(h->answered);
 	pthread_mutex_unlock(&h->lock);
 	*s = (struct status){0};
 	status_done(&old);

@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
@@ -25,6 +24,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "event/event.h"
 #include "event/event_queue.h"
 #include "watch/docker_event.h"
@@ -317,18 +317,12 @@ static int set_url(struct docker *d, const char *url)
 	return 0;
 }
 
-/* Signals are for the other threads. */
 static int start_thread(struct docker *d)
 {
-	sigset_t all, before;
-	int r;
+	int r = thread_start(&d->thread, follow, d);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&d->thread, NULL, follow, d);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	d->running = r == 0;
-	return -r;
+	return r;
 }
 
 int docker_new(const struct docker_options *options, struct docker **ret_docker)

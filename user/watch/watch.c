@@ -24,6 +24,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "base/thread.h"
 #include "event/event.h"
 #include "event/event_queue.h"
 
@@ -125,7 +126,7 @@ int watch_new(struct event_queue *queue, struct watch **ret_watch)
 			 errno == EMFILE ? "no instance left (fs.inotify.max_user_instances)"
 					 : strerror(errno));
 	else
-		w->running = pthread_create(&w->thread, NULL, read_loop, w) == 0;
+		w->running = thread_start(&w->thread, read_loop, w) == 0;
 	if (w->stop_fd < 0 || (w->fd >= 0 && !w->running)) {
 		watch_free(w);
 		return -ENOMEM;
