@@ -12,7 +12,6 @@
  */
 #include "meta/fetch.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -21,34 +20,14 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/dl.h"
+#include "base/dl_curl.h"
 #include "base/log.h"
 #include "base/sys.h"
 
-#define LIBRARY       "libcurl-gnutls.so.4"
 #define TOKEN_MAX     (64 * 1024)
 #define CONNECT_MS    10000L
 #define POLL_MS       60000
 #define AUTHORIZATION "Authorization: Bearer "
-
-static __typeof__(curl_global_init) *dl_global_init;
-static __typeof__(curl_easy_init) *dl_easy_init;
-static __typeof__(curl_easy_setopt) *dl_easy_setopt;
-static __typeof__(curl_easy_getinfo) *dl_easy_getinfo;
-static __typeof__(curl_easy_cleanup) *dl_easy_cleanup;
-static __typeof__(curl_easy_strerror) *dl_easy_strerror;
-static __typeof__(curl_easy_escape) *dl_easy_escape;
-static __typeof__(curl_free) *dl_free;
-static __typeof__(curl_slist_append) *dl_slist_append;
-static __typeof__(curl_slist_free_all) *dl_slist_free_all;
-static __typeof__(curl_multi_init) *dl_multi_init;
-static __typeof__(curl_multi_cleanup) *dl_multi_cleanup;
-static __typeof__(curl_multi_add_handle) *dl_multi_add_handle;
-static __typeof__(curl_multi_remove_handle) *dl_multi_remove_handle;
-static __typeof__(curl_multi_perform) *dl_multi_perform;
-static __typeof__(curl_multi_poll) *dl_multi_poll;
-static __typeof__(curl_multi_wakeup) *dl_multi_wakeup;
-static __typeof__(curl_multi_info_read) *dl_multi_info_read;
 
 struct fetch {
 	struct fetch_options o;
@@ -62,35 +41,6 @@ struct fetch {
 	int failure;
 	size_t got;
 };
-
-static int load(void)
-{
-	static const struct dl_symbol symbols[] = {
-		{"curl_global_init", (void **)&dl_global_init},
-		{"curl_easy_init", (void **)&dl_easy_init},
-		{"curl_easy_setopt", (void **)&dl_easy_setopt},
-		{"curl_easy_getinfo", (void **)&dl_easy_getinfo},
-		{"curl_easy_cleanup", (void **)&dl_easy_cleanup},
-		{"curl_easy_strerror", (void **)&dl_easy_strerror},
-		{"curl_easy_escape", (void **)&dl_easy_escape},
-		{"curl_free", (void **)&dl_free},
-		{"curl_slist_append", (void **)&dl_slist_append},
-		{"curl_slist_free_all", (void **)&dl_slist_free_all},
-		{"curl_multi_init", (void **)&dl_multi_init},
-		{"curl_multi_cleanup", (void **)&dl_multi_cleanup},
-		{"curl_multi_add_handle", (void **)&dl_multi_add_handle},
-		{"curl_multi_remove_handle", (void **)&dl_multi_remove_handle},
-		{"curl_multi_perform", (void **)&dl_multi_perform},
-		{"curl_multi_poll", (void **)&dl_multi_poll},
-		{"curl_multi_wakeup", (void **)&dl_multi_wakeup},
-		{"curl_multi_info_read", (void **)&dl_multi_info_read},
-	};
-	int r = dl_load(LIBRARY, symbols, ARRAY_SIZE(symbols));
-
-	if (r < 0)
-		return r;
-	return dl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -ENOMEM;
-}
 
 static size_t on_body(char *data, size_t size, size_t n, void *ctx)
 {
@@ -140,7 +90,7 @@ static int set_up(struct fetch *f)
 int fetch_new(const struct fetch_options *o, struct fetch **ret_fetch)
 {
 	struct fetch *f;
-	int r = load();
+	int r = dl_curl_load();
 
 	if (r < 0)
 		return r;

@@ -6,7 +6,6 @@
  */
 #include "watch/docker_http.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,44 +13,10 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/dl.h"
+#include "base/dl_curl.h"
 #include "base/sys.h"
 
 #define ANSWER_NS (60 * NS_PER_SEC) /* without a byte of what was asked for */
-
-static __typeof__(curl_global_init) *dl_global_init;
-static __typeof__(curl_easy_init) *dl_easy_init;
-static __typeof__(curl_easy_setopt) *dl_easy_setopt;
-static __typeof__(curl_easy_getinfo) *dl_easy_getinfo;
-static __typeof__(curl_easy_strerror) *dl_easy_strerror;
-static __typeof__(curl_easy_reset) *dl_easy_reset;
-static __typeof__(curl_easy_cleanup) *dl_easy_cleanup;
-static __typeof__(curl_multi_init) *dl_multi_init;
-static __typeof__(curl_multi_add_handle) *dl_multi_add_handle;
-static __typeof__(curl_multi_remove_handle) *dl_multi_remove_handle;
-static __typeof__(curl_multi_perform) *dl_multi_perform;
-static __typeof__(curl_multi_poll) *dl_multi_poll;
-static __typeof__(curl_multi_wakeup) *dl_multi_wakeup;
-static __typeof__(curl_multi_info_read) *dl_multi_info_read;
-static __typeof__(curl_multi_cleanup) *dl_multi_cleanup;
-
-static const struct dl_symbol curl_symbols[] = {
-	{"curl_global_init", (void **)&dl_global_init},
-	{"curl_easy_init", (void **)&dl_easy_init},
-	{"curl_easy_setopt", (void **)&dl_easy_setopt},
-	{"curl_easy_getinfo", (void **)&dl_easy_getinfo},
-	{"curl_easy_strerror", (void **)&dl_easy_strerror},
-	{"curl_easy_reset", (void **)&dl_easy_reset},
-	{"curl_easy_cleanup", (void **)&dl_easy_cleanup},
-	{"curl_multi_init", (void **)&dl_multi_init},
-	{"curl_multi_add_handle", (void **)&dl_multi_add_handle},
-	{"curl_multi_remove_handle", (void **)&dl_multi_remove_handle},
-	{"curl_multi_perform", (void **)&dl_multi_perform},
-	{"curl_multi_poll", (void **)&dl_multi_poll},
-	{"curl_multi_wakeup", (void **)&dl_multi_wakeup},
-	{"curl_multi_info_read", (void **)&dl_multi_info_read},
-	{"curl_multi_cleanup", (void **)&dl_multi_cleanup},
-};
 
 struct docker_http {
 	const char *base, *socket;
@@ -73,15 +38,13 @@ struct transfer {
 int docker_http_new(const char *base, const char *socket, struct docker_http **ret_http)
 {
 	struct docker_http *h;
-	int r = dl_load("libcurl-gnutls.so.4", curl_symbols, ARRAY_SIZE(curl_symbols));
+	int r = dl_curl_load();
 
 	if (r < 0)
 		return r;
 	h = calloc(1, sizeof(*h));
-	if (!h || dl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-		free(h);
+	if (!h)
 		return -ENOMEM;
-	}
 	h->base = base;
 	h->socket = socket;
 	h->multi = dl_multi_init();
