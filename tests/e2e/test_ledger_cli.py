@@ -9,29 +9,19 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import tap, tool  # noqa: E402
+from lib import cli, tap, tool  # noqa: E402
 from lib.daemon import Daemon, reply  # noqa: E402
 
 suite = tap.Suite("ledger_cli", timeout=120)
 NOBODY = 65534
 
 
-def ask(t, *args, wanted, cwd=None, timeout=20, **popen):
-    """Runs it and demands the exit status. (standard output, standard error) as text."""
-    result = subprocess.run([tool.hotdrain(), "ledger", *map(os.fspath, args)], stdin=subprocess.DEVNULL,
-                            capture_output=True, timeout=timeout, cwd=cwd, **popen)
-    out, err = (text.decode("utf-8", "replace") for text in (result.stdout, result.stderr))
-    t.equal(result.returncode, wanted, f"status of ledger {' '.join(map(str, args))} ({tap.clip(err)})")
-    return out, err
+def ask(t, *args, **more):
+    return cli.call(t, "ledger", *args, **more)
 
 
-def refused(t, *args, says, **more):
-    """Status 2, nothing on standard output, and one line on standard error that says all of that."""
-    out, err = ask(t, *args, wanted=2, **more)
-    t.equal(out, "", "standard output")
-    t.check(err.count("\n") == 1 and err.startswith("hotdrain: error: "), f"not one line of an error: {tap.clip(err)}")
-    for text in [says] if isinstance(says, str) else says:
-        t.check(text in err, f"{text!r} is not in {tap.clip(err)}")
+def refused(t, *args, **more):
+    cli.refused(t, "ledger", *args, **more)
 
 
 # Options

@@ -15,7 +15,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import lanes, proc, tap, tmux, tool, tree  # noqa: E402
+from lib import cli, lanes, proc, tap, tmux, tool, tree  # noqa: E402
 from lib.collector import Collector  # noqa: E402
 from lib.daemon import Daemon, reply  # noqa: E402
 
@@ -24,23 +24,12 @@ BOTH = ("auto", "off")
 SEE = "see 'hotdrain top --help'"
 
 
-def call(t, *args, wanted, env=None, timeout=20, **popen):
-    """Runs it to its end and demands the exit status. (standard output, standard error) as text."""
-    env = {k: v for k, v in {**os.environ, "CONTAINER_LOG_DIRECTORY": None, **(env or {})}.items() if v is not None}
-    result = subprocess.run([tool.hotdrain(), "top", *map(str, args)], stdin=subprocess.DEVNULL,
-                            capture_output=True, timeout=timeout, env=env, **popen)
-    out, err = (text.decode("utf-8", "replace") for text in (result.stdout, result.stderr))
-    t.equal(result.returncode, wanted, f"status of top {' '.join(map(str, args))} ({tap.clip(err)})")
-    return out, err
+def call(t, *args, **more):
+    return cli.call(t, "top", *args, **more)
 
 
-def refused(t, *args, says, **more):
-    """Status 2, nothing on standard output, and one line on standard error that says all of that."""
-    out, err = call(t, *args, wanted=2, **more)
-    t.equal(out, "", "standard output")
-    t.check(err.count("\n") == 1 and err.startswith("hotdrain: error: "), f"not one line of an error: {tap.clip(err)}")
-    for text in [says] if isinstance(says, str) else says:
-        t.check(text in err, f"{text!r} is not in {tap.clip(err)}")
+def refused(t, *args, **more):
+    cli.refused(t, "top", *args, **more)
 
 
 class Frames:

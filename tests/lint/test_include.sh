@@ -10,7 +10,7 @@
 # shellcheck source=tests/lint/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-plain="output/batch.h serve/status.h drain/decode.h files/chain.h files/tally.h files/file.h files/identity.h heat/write_count.h"
+plain="output/batch.h drain/decode.h files/chain.h files/tally.h files/file.h files/identity.h heat/write_count.h"
 
 # wrong DIR: a line for each include below DIR that is not allowed. DIR is laid out as user/.
 wrong() {
