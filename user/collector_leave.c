@@ -39,10 +39,10 @@
 #include "files/files.h"
 #include "watch/tree.h"
 
-#define LOOK_NS     (5 * NS_PER_MS)
+#define LOOK_NS       (5 * NS_PER_MS)
 #define LOOK_LATER_NS (250 * NS_PER_MS) /* a sink may be stuck for hours */
-#define PATIENCE_NS (2 * NS_PER_SEC) /* for the end of a line, of a record, of a generation */
-#define LEFT_MAX    16384            /* places; the oldest are forgotten */
+#define PATIENCE_NS   (2 * NS_PER_SEC)  /* for the end of a line, of a record, of a generation */
+#define LEFT_MAX      16384             /* places; the oldest are forgotten */
 
 struct left {
 	struct table_node by_inode;
