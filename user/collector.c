@@ -223,8 +223,10 @@ static bool collector_turn(struct collector *c, bool more)
 	waiting = outlet_waiting_since(c->outlet);
 	/* What comes next comes a tick later. */
 	if (waiting && ((!more && c->cfg->linger_ns <= c->cfg->tick_ns) ||
-			clock_now_ns() - waiting >= c->cfg->linger_ns))
+			clock_now_ns() - waiting >= c->cfg->linger_ns)) {
 		outlet_hand_on(c->outlet);
+		collector_take_acks(c); /* of a batch delivered at once */
+	}
 	collector_save(c, now);
 	collector_check_ledger(c, now);
 	collector_reload_turn(c, now);

@@ -224,24 +224,22 @@ struct batch *outlet_batch(struct outlet *o)
 	return o->current;
 }
 
-void outlet_put(struct outlet_sink *os, struct batch *b)
-{
-	os->given++;
-	sink_put(os->sink, b);
-}
-
 void outlet_hand_on(struct outlet *o)
 {
 	struct batch *b = o->current;
+	bool at_once;
 
 	if (!b || !b->n_spans)
 		return;
 	o->current = NULL;
 	o->out++;
 	b->handed_ns = clock_now_ns();
+	at_once = !batch_full(b);
 	atomic_store(&b->holders, (unsigned)o->n_sinks);
-	for (size_t i = 0; i < o->n_sinks; i++)
-		outlet_put(o->sinks[i], b);
+	for (size_t i = 0; i < o->n_sinks; i++) {
+		o->sinks[i]->given++;
+		(at_once ? sink_put_at_once : sink_put)(o->sinks[i]->sink, b);
+	}
 }
 
 int64_t outlet_waiting_since(const struct outlet *o)

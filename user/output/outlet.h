@@ -7,7 +7,8 @@
  * When all are out the pool is dry: the caller stops reading, and the files on disk are the buffer.
  * Batches are filled so far that all of them together keep the slowest sink busy for
  * OUTLET_QUEUE_NS: what waits behind them waits no longer than that, and what is read next is
- * decided as late. Belongs to the event loop; only acknowledging happens on the sinks' threads.
+ * decided as late. Belongs to the event loop; only acknowledging happens on the sinks' threads
+ * too.
  */
 #ifndef OUTPUT_OUTLET_H
 #define OUTPUT_OUTLET_H
@@ -62,7 +63,9 @@ bool outlet_changing(const struct outlet *o);
 
 /* The batch to fill; NULL: the pool is dry. */
 struct batch *outlet_batch(struct outlet *o);
-/* Gives the batch being filled to the sinks, if it holds anything. */
+/* Gives the batch being filled to the sinks, if it holds anything. One that is not full is
+ * delivered by the caller where a sink takes it without being waited for: outlet_acks then shows it
+ * at once. */
 void outlet_hand_on(struct outlet *o);
 /* When its first record was put in; 0: nothing is waiting. */
 int64_t outlet_waiting_since(const struct outlet *o);

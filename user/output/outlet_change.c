@@ -166,8 +166,10 @@ static void pass_on(struct outlet *o)
 
 	while ((b = take_first(o, &n))) {
 		atomic_fetch_add(&b->holders, (unsigned)(o->n_sinks - o->n_old));
-		for (size_t i = o->n_old; i < o->n_sinks; i++)
-			outlet_put(o->sinks[i], b);
+		for (size_t i = o->n_old; i < o->n_sinks; i++) {
+			o->sinks[i]->given++;
+			sink_put(o->sinks[i]->sink, b);
+		}
 		while (n--)
 			outlet_let_go(o, b);
 	}

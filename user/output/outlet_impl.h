@@ -53,7 +53,6 @@ struct outlet {
 /* Opens a sink: 0, or -errno and in why what is wrong with it. */
 int outlet_sink_new(struct outlet *o, const char *spec, struct outlet_sink **ret_sink, char *why);
 void outlet_sink_free(struct outlet_sink *os);
-void outlet_put(struct outlet_sink *os, struct batch *b);
 /* One sink less has b. */
 void outlet_let_go(struct outlet *o, struct batch *b);
 /* Sinks that were removed: those that have ended are freed, and a change is brought to its end. */

@@ -4,8 +4,9 @@
  * and acknowledges each. SPEC: stdout | file:PATH | null (null encodes too, then drops the bytes).
  *
  * Ownership: sink_put lends a batch; the sink gives it back through on_ack (called on the sink's
- * thread) exactly once, in order. A write that fails for a passing reason (ENOSPC, EDQUOT, EIO,
- * EAGAIN, EINTR) is tried again with backoff and jitter (100 ms to 5 s), logged rate-limited with
+ * thread, or by sink_put_at_once) exactly once, in order. A write that fails for a passing reason
+ * (ENOSPC, EDQUOT, EIO, EAGAIN, EINTR) is tried again with backoff and jitter (100 ms to 5 s),
+ * logged rate-limited with
  * ", retrying in N ms", and never repeats bytes that were written. A permanent one (EPIPE and
  * everything else) marks the sink failed: on_fail is called once with the -errno, and batches put
  * from then on are acknowledged as failed.
@@ -38,6 +39,9 @@ struct sink_stats { /* counters, only growing */
 /* Opens and starts it. -EINVAL: spec is none of the forms above; else the -errno of opening it. */
 int sink_new(const char *spec, const struct sink_options *options, struct sink **ret_sink);
 void sink_put(struct sink *s, struct batch *b);
+/* The same for a small batch: where the sink has nothing else to do and takes it without being
+ * waited for, it is delivered before this returns. What it does not take is its thread's. */
+void sink_put_at_once(struct sink *s, struct batch *b);
 /* Delivers what was put, then ends the thread; false when that took longer than timeout_ms (the
  * thread is then blocked in a write and neither the sink nor the batches it holds may be freed: the
  * process is about to exit). No callback runs after it has returned. */

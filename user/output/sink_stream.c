@@ -6,9 +6,13 @@
  *
  * file: opens with O_NONBLOCK, which means nothing to a regular file and keeps a FIFO nobody reads
  * from hanging the start (ENXIO instead). stdout's flags are shared with other processes and are
- * left alone: both kinds of pipe must work. Rejected: writev from the arena for raw (two vectors
- * per line cost more than the copy), O_DIRECT, fsync per batch (an acknowledgement means that the
- * kernel has the bytes, as for every peer).
+ * left alone: both kinds of pipe must work.
+ *
+ * A pipe is also written to from the event loop (at once): through a description of its own, which
+ * does not block, and with room for a batch in the pipe. A regular file would block there for as
+ * long as its disk does. Rejected: RWF_NOWAIT (for pipes as of Linux 6.4 only), writev from the
+ * arena for raw (two vectors per line cost more than the copy), O_DIRECT, fsync per batch (an
+ * acknowledgement means that the kernel has the bytes, as for every peer).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,9 +29,12 @@
 /* A buffer that a long record has made larger than this is given back after the write. */
 #define BUFFER_KEEP_BYTES (8 * CHUNK_BYTES)
 #define WAIT_MS           100
+/* Of lines that wait in it; a slow reader should not be far behind. */
+#define PIPE_BYTES 262144
 
 struct sink_stream {
-	int fd; /* -1: null */
+	int fd;      /* -1: null */
+	int fd_once; /* the same pipe without blocking, -1: there is none */
 	bool owned, terminal;
 	bool torn; /* a newline is due first */
 	enum encode_format format;
@@ -81,6 +88,20 @@ static bool ends_within_line(const char *path, int fd)
 	return in >= 0 && pread(in, &last, 1, st.st_size - 1) == 1 && last != '\n';
 }
 
+/* Where there is no such way in, all is left to the sink's thread. */
+static void open_at_once(struct sink_stream *s)
+{
+	struct stat st;
+
+	if (s->fd < 0 || sys.fstat(s->fd, &st) < 0 || !S_ISFIFO(st.st_mode))
+		return;
+	s->fd_once = s->owned ? s->fd
+			      : sys.open("/proc/self/fd/1",
+					 O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+	if (s->fd_once >= 0 && fcntl(s->fd, F_GETPIPE_SZ) < PIPE_BYTES)
+		fcntl(s->fd, F_SETPIPE_SZ, PIPE_BYTES);
+}
+
 static int stream_open(const char *spec, enum encode_format format, void **ret_self)
 {
 	struct sink_stream *s = calloc(1, sizeof(*s));
@@ -96,6 +117,8 @@ static int stream_open(const char *spec, enum encode_format format, void **ret_s
 	s->owned = s->fd >= 0 && s->fd != STDOUT_FILENO;
 	s->terminal = s->fd >= 0 && isatty(s->fd);
 	s->torn = s->owned && ends_within_line(spec + 5, s->fd);
+	s->fd_once = -1;
+	open_at_once(s);
 	s->format = format;
 	*ret_self = s;
 	return 0;
@@ -105,6 +128,8 @@ static void stream_close(void *self)
 {
 	struct sink_stream *s = self;
 
+	if (s->fd_once >= 0 && s->fd_once != s->fd)
+		sys.close(s->fd_once);
 	if (s->owned)
 		sys.close(s->fd);
 	buf_done(&s->out);
@@ -145,15 +170,16 @@ static int stream_encode(struct sink_stream *s, struct sink_stats *stats)
 }
 
 /* 0 also when nothing was accepted yet. */
-static int stream_write(struct sink_stream *s, struct sink_stats *stats)
+static int stream_write(struct sink_stream *s, bool at_once, struct sink_stats *stats)
 {
 	size_t left = s->out.len - s->written;
-	struct pollfd pfd = {.fd = s->fd, .events = POLLOUT};
-	ssize_t n = s->fd < 0 ? (ssize_t)left : sys.write(s->fd, s->out.data + s->written, left);
+	int fd = at_once ? s->fd_once : s->fd;
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+	ssize_t n = s->fd < 0 ? (ssize_t)left : sys.write(fd, s->out.data + s->written, left);
 
 	if (n < 0 && errno == EINTR)
 		return 0;
-	if (n < 0 && errno == EAGAIN) {
+	if (n < 0 && errno == EAGAIN && !at_once) {
 		poll(&pfd, 1, WAIT_MS);
 		return 0;
 	}
@@ -166,15 +192,17 @@ static int stream_write(struct sink_stream *s, struct sink_stats *stats)
 	return 0;
 }
 
-static int stream_step(void *self, struct sink_stats *stats)
+static int stream_step(void *self, bool at_once, struct sink_stats *stats)
 {
 	struct sink_stream *s = self;
 	int r = 0;
 
+	if (at_once && s->fd >= 0 && s->fd_once < 0)
+		return -EAGAIN;
 	if (s->written == s->out.len && !s->encoded)
 		r = stream_encode(s, stats);
 	if (r >= 0 && s->written < s->out.len)
-		r = stream_write(s, stats);
+		r = stream_write(s, at_once, stats);
 	if (r < 0)
 		return r;
 	return s->written < s->out.len || !s->encoded;
