@@ -26,7 +26,7 @@
 #include <linux/types.h>
 #endif
 
-#define WRITE_COUNT_LAYOUT    2     /* of all in this file; others that are pinned are replaced */
+#define WRITE_COUNT_LAYOUT    3     /* of all in this file; others that are pinned are replaced */
 #define WRITE_COUNT_SLOTS_MAX 65536 /* 12 MiB of slots */
 #define WRITE_NAME_MAX        56
 #define WRITE_RECORDS_BYTES   65536
@@ -67,18 +67,30 @@ enum write_slot_flags {
 	WRITE_SLOT_RESTING = 4,  /* given back, but not to be taken again yet */
 };
 
-/* Three cache lines: what the programs write, what they compare, and a name. */
+/*
+ * Three cache lines, as a line that both sides write to costs each a miss: what changes with every
+ * write and every visit; what a write is compared with; what user space keeps here.
+ */
 struct write_slot {
 	/* Written by the programs, atomically. calls is last: who sees a call sees its size. */
 	__u64 calls; /* that moved at least one byte (kprobe: that asked for one) */
 	__u64 bytes;
 	__u64 size;    /* i_size, sampled in order: a later sample never gives way to an earlier */
 	__u64 last_ns; /* bpf_ktime_get_ns, that is CLOCK_MONOTONIC */
-	__u64 shrinks; /* writes that found the file smaller than the one before left it */
 	/* Under the inode's lock: cuts + i_size is what was ever written at the file's end. */
-	__u64 cuts;   /* sum of (size before - size after) over all truncations; wraps */
-	__u64 truncs; /* truncations that made it smaller */
-	__u64 parked; /* a truncation is under way: the size before it, plus 1 */
+	__u64 cuts; /* sum of (size before - size after) over all truncations; wraps */
+	/* Wake-up: one record when cuts + size - collected >= threshold. By user space, but woken.
+	 */
+	__u64 collected;
+	__u64 threshold; /* 0: never */
+	__u32 woken;
+	__u32 dir_dev; /* of dir_ino */
+
+	__u64 shrinks; /* writes that found the file smaller than the one before left it */
+	__u64 truncs;  /* truncations that made it smaller */
+	__u64 parked;  /* a truncation is under way: the size before it, plus 1 */
+	/* The smallest size that truncations left, plus 1, since user space last set it to 0. */
+	__u64 low;
 	/* Written by whoever takes the slot, while no key leads here. */
 	__u64 ino;
 	__u32 dev;
@@ -86,15 +98,8 @@ struct write_slot {
 	__u32 gen; /* i_generation, from the first write on */
 	__u32 flags;
 	__u64 dir_ino; /* enrolled: the directory it was in then */
-	__u32 dir_dev;
-	/* Wake-up: one record when cuts + size - collected >= threshold. By user space, but woken.
-	 */
-	__u32 woken;
-	__u64 collected;
-	__u64 threshold; /* 0: never */
-	__u64 acked;     /* delivered so far, for the next process that adopts pinned maps */
-	/* The smallest size that truncations left, plus 1, since user space last set it to 0. */
-	__u64 low;
+
+	__u64 acked; /* delivered so far, for the next process that adopts pinned maps */
 	char name[WRITE_NAME_MAX]; /* enrolled: the name it had then; cut, or empty if not known */
 } __attribute__((aligned(64)));
 

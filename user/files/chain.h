@@ -28,7 +28,30 @@ struct cut {
 	struct mark head, mark;
 };
 
+/* What a visit to one of its files needs stands together in front, as in struct file. */
 struct chain {
+	struct list queue;  /* struct file.in_chain: generations not yet finished, oldest first */
+	struct file *live;  /* the one at the live name now, or NULL */
+	struct join *joins; /* n_joins, by enum record_stream: one each once a record was begun */
+	uint8_t n_joins;
+	bool unsettled; /* the live file was truncated, and one of these may go before it */
+	bool had_live;
+	bool gap;                  /* before the next live file one came and went unseen */
+	bool exited;               /* its container did: nothing more is written */
+	enum decode_format format; /* what its content was told to be, AUTO: not yet */
+	uint64_t rate;             /* bytes per second, smoothed; these three: heat/ */
+	uint64_t rate_bytes;       /* written since rate_ns */
+	int64_t rate_ns;
+	uint64_t rotate_bytes; /* size at which the last generation was rotated, 0: not seen yet */
+	unsigned rotations;
+	unsigned newer_kept;    /* generations younger than the last one removed, 0: not seen yet */
+	int64_t first_until_ns; /* its container stops: drained before others until then */
+	struct labels *labels;  /* of its records, NULL: none. Its own, see collector_labels.h */
+	/* Its line in the last whole checkpoint, from 1; its place in the list of what has changed
+	 * since, plus 1. 0: none. */
+	uint32_t saved_line, changed_at;
+	struct tally tally;
+
 	struct table_node by_key;
 	struct list in_empty; /* without a member since empty_ns: kept for a moment */
 	int64_t empty_ns;
@@ -40,32 +63,11 @@ struct chain {
 	unsigned found_late; /* rotated files found before the birth that stands for them */
 	unsigned members;    /* files that refer to it, finished ones included */
 	int64_t found_late_ns;
-	struct list queue;  /* struct file.in_chain: generations not yet finished, oldest first */
-	struct file *live;  /* the one at the live name now, or NULL */
-	struct join *joins; /* n_joins, by enum record_stream: one each once a record was begun */
-	struct cut *cut;    /* NULL: never */
-	uint64_t rotate_bytes; /* size at which the last generation was rotated, 0: not seen yet */
-	unsigned rotations;
-	unsigned newer_kept; /* generations younger than the last one removed, 0: not seen yet */
-	uint64_t rate;       /* bytes per second, smoothed; this and on: heat/ */
-	uint64_t rate_bytes; /* written since rate_ns */
-	int64_t rate_ns;
-	uint8_t n_joins;
-	bool unsettled; /* the live file was truncated, and one of these may go before it */
-	bool had_live;
-	bool gap; /* before the next live file one came and went unseen */
-	struct tally tally;
+	struct cut *cut;       /* NULL: never */
 	uint64_t unread_bytes; /* of all its files, and whether one was cut unnoticed: when the
 				  ledger was last brought up to date */
 	bool unnoticed;
-	int64_t first_until_ns;    /* its container stops: drained before others until then */
-	bool exited;               /* its container did: nothing more is written */
-	struct labels *labels;     /* of its records, NULL: none. Its own, see collector_labels.h */
-	uint32_t labels_split;     /* where in their text the second part begins */
-	enum decode_format format; /* what its content was told to be, AUTO: not yet */
-	/* Its line in the last whole checkpoint, from 1; its place in the list of what has changed
-	 * since, plus 1. 0: none. */
-	uint32_t saved_line, changed_at;
+	uint32_t labels_split; /* where in the labels' text the second part begins */
 };
 
 /* The chain that the file called path belongs to, made if it is new. The caller counts itself in

@@ -98,8 +98,11 @@ int files_open(struct files *fs, struct file *f)
 	struct stat st;
 
 	if (f->fd >= 0) {
-		list_del(&f->in_open);
-		list_add_tail(&fs->open, &f->in_open);
+		/* With room for as many again nothing is closed soon, and the order can wait. */
+		if (fs->n_open > fs->open_max / 2) {
+			list_del(&f->in_open);
+			list_add_tail(&fs->open, &f->in_open);
+		}
 		return 0;
 	}
 	if (!f->path)

@@ -32,64 +32,74 @@ struct gz;
 struct source;
 struct stat;
 
+/*
+ * What a visit needs stands together in front: among thousands of files each line of the cache that
+ * it touches is a miss.
+ */
 struct file {
-	struct table_node by_id, by_path, by_wd;
-	struct list in_chain, in_hot;
-	struct list in_open; /* by last use, while fd >= 0 (files/descriptors.c) */
+	struct list in_hot, in_chain;
 	struct chain *chain;
-	struct source *source;
-	struct file_id id;
-	struct file_identity identity; /* as of when it was last asked for */
-	struct gz *gz;                 /* while it is being inflated, else NULL */
-	char *path;                    /* the name it has now; NULL: none that we know */
-	int fd, wd, slot; /* the watch, the counter, -1: none; fd -1: closed until it is needed */
-	bool compressed;  /* offset, size and marks are of its content */
-
+	int fd, slot;    /* the counter, -1: none; fd -1: closed until it is needed */
+	bool compressed; /* offset, size and marks are of its content */
 	bool displaced, unlinked;
-	bool sought;           /* without a name: a rescan was asked for */
-	bool announced, early; /* its birth's event was seen; found before, by its first write */
-	bool maybe_copy;   /* not read, in no chain, before it is known what it is (drain/copy.h) */
-	bool resumed;      /* goes on where an earlier run left off */
-	bool lingering;    /* left the chain while somebody still held it open for writing */
-	bool unwatchable;  /* inotify is at its limit: polled slowly instead */
-	bool released;     /* out of the tables, freed when inflight is 0 */
-	unsigned inflight; /* spans of this file that the sinks hold, and joins begun in it */
-	uint32_t epoch;    /* truncations: a span of an earlier one says nothing of this content */
-	unsigned rotation; /* of its chain, by which it was displaced */
-	int64_t displaced_ns;
-	uint64_t offset; /* the next byte to read */
-	/* Every sink has acknowledged the bytes before it, but for the records that are open there:
-	 * where each stream's begins, plus 1; 0: none. */
-	uint64_t acked, open[BATCH_STREAMS];
-	/* Before replay only what belongs to records in replay_open is taken again. */
-	uint64_t replay, replay_open[BATCH_STREAMS];
-	uint64_t gz_size;  /* of the compressed file, at the last look */
-	uint64_t expected; /* its size as an earlier run knew it, 0: unknown */
-	uint64_t sure;     /* its size when a read last showed that it was not rewritten */
-	uint64_t consumed; /* bytes read or lost over all epochs; this and on: drain/account.h */
-	uint64_t besides;  /* bytes at its positions that nobody wrote: holes */
-	uint64_t base;     /* of consumed: before its account began, or in a copy's account */
-	uint64_t accounted, accounted_uncounted; /* what the chain's tally has of it */
-	uint64_t seen_truncs; /* noticed; more were cut off since, not yet known how much */
-	int64_t unsure_ns;
-	bool positions;            /* its truncations are counted */
-	bool copied;               /* what the next one turns out to have cut off is in a copy */
+	bool maybe_copy; /* not read, in no chain, before it is known what it is (drain/copy.h) */
+	bool lingering;  /* left the chain while somebody still held it open for writing */
+	bool released;   /* out of the tables, freed when inflight is 0 */
+	bool positions;  /* its truncations are counted */
+	bool copied;     /* what the next one turns out to have cut off is in a copy */
 	bool skip_line, sync_line; /* up to a newline: rest of a cut line; begun inside one */
 	bool hole, after_gap;      /* not read since it was truncated; one before it vanished */
 	bool probe;                /* written to since the last read: read until the end shows */
 	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
-	uint64_t leave_at; /* not followed any more: read up to here, plus 1; 0: it is followed */
+
+	uint64_t offset; /* the next byte to read */
 	uint64_t torn; /* bytes behind offset without a newline, the rest of the line is awaited */
-	struct mark head, mark;          /* its first bytes, and those before offset */
-	uint64_t size;                   /* the largest size known; this and on: heat/ */
-	uint64_t seen_calls;             /* counters at the last look */
-	uint64_t seen_shrinks;           /* at the last truncation that was noticed */
-	int64_t uncounted_bytes;         /* written beside what its counter says */
-	uint64_t rate_mark;              /* of what was written to it, in its chain's rate */
-	int64_t failed_ns;               /* reads fail since, 0: they do not */
-	int64_t mtime_ns, changed_ns;    /* at the last look at its size; last seen growing */
-	int64_t dirty_ns, served_ns;     /* backlog since, 0: none; last drained, or dirty since */
+	uint64_t size; /* the largest size known; this and on: heat/ */
+	uint64_t seen_calls;         /* counters at the last look */
+	uint64_t rate_mark;          /* of what was written to it, in its chain's rate */
+	int64_t changed_ns;          /* last seen growing */
+	int64_t dirty_ns, served_ns; /* backlog since, 0: none; last drained, or dirty since */
+
+	struct source *source;
+	struct mark mark; /* the bytes before offset */
+	/* Every sink has acknowledged the bytes before it, but for the records that are open there:
+	 * where each stream's begins, plus 1; 0: none. */
+	uint64_t acked, open[BATCH_STREAMS];
+	unsigned inflight; /* spans of this file that the sinks hold, and joins begun in it */
+	uint32_t epoch;    /* truncations: a span of an earlier one says nothing of this content */
+
+	uint64_t sure;        /* its size when a read last showed that it was not rewritten */
+	uint64_t consumed;    /* bytes read or lost over all epochs; with others: drain/account.h */
+	uint64_t seen_truncs; /* noticed; more were cut off since, not yet known how much */
+	int64_t uncounted_bytes; /* written beside what its counter says */
+	uint64_t leave_at; /* not followed any more: read up to here, plus 1; 0: it is followed */
+	int64_t failed_ns; /* reads fail since, 0: they do not */
+	struct gz *gz;     /* while it is being inflated, else NULL */
+	/* Before replay only what belongs to records in replay_open is taken again. */
+	uint64_t replay, replay_open[BATCH_STREAMS];
+
 	uint32_t saved_line, changed_at; /* as in struct chain */
+	struct list in_open;             /* by last use, while fd >= 0 (files/descriptors.c) */
+	char *path;                      /* the name it has now; NULL: none that we know */
+	struct table_node by_id, by_path, by_wd;
+	struct file_id id;
+	struct file_identity identity; /* as of when it was last asked for */
+	struct mark head;              /* its first bytes */
+	int wd;                        /* the watch, -1: none */
+	unsigned rotation;             /* of its chain, by which it was displaced */
+	bool sought;                   /* without a name: a rescan was asked for */
+	bool announced, early; /* its birth's event was seen; found before, by its first write */
+	bool resumed;          /* goes on where an earlier run left off */
+	bool unwatchable;      /* inotify is at its limit: polled slowly instead */
+	int64_t displaced_ns;
+	uint64_t gz_size;  /* of the compressed file, at the last look */
+	uint64_t expected; /* its size as an earlier run knew it, 0: unknown */
+	uint64_t besides;  /* bytes at its positions that nobody wrote: holes */
+	uint64_t base;     /* of consumed: before its account began, or in a copy's account */
+	uint64_t accounted, accounted_uncounted; /* what the chain's tally has of it */
+	int64_t unsure_ns;
+	uint64_t seen_shrinks; /* at the last truncation that was noticed */
+	int64_t mtime_ns;      /* at the last look at its size */
 };
 
 static inline bool file_dirty(const struct file *f)

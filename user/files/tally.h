@@ -27,10 +27,11 @@ const char *lost_name(enum lost_reason reason);
 /* What became of the bytes of a container's log (of its files, headers included); only growing, but
  * for what was called lost and is found in a copy. */
 struct tally {
+	uint64_t read_bytes, delivered_bytes, records, malformed_lines;
 	/* written: what was lost unseen included; uncounted: read or readable, and not written as
 	 * far as the kernel saw. */
 	uint64_t written_bytes, uncounted_bytes;
-	uint64_t read_bytes, delivered_bytes, records, malformed_lines, truncations;
+	uint64_t truncations;
 	uint64_t skipped_bytes; /* beyond the line limit */
 	uint64_t hole_bytes;    /* NULs that nobody wrote */
 	struct lost lost[LOST_REASONS];
