@@ -38,7 +38,9 @@ struct chain {
 	bool had_live;
 	bool gap;                  /* before the next live file one came and went unseen */
 	bool exited;               /* its container did: nothing more is written */
+	bool unnoticed;            /* a truncation, when the ledger was last brought up to date */
 	enum decode_format format; /* what its content was told to be, AUTO: not yet */
+	uint32_t labels_split;     /* where in the labels' text the second part begins */
 	uint64_t rate;             /* bytes per second, smoothed; these three: heat/ */
 	uint64_t rate_bytes;       /* written since rate_ns */
 	int64_t rate_ns;
@@ -64,10 +66,7 @@ struct chain {
 	unsigned members;    /* files that refer to it, finished ones included */
 	int64_t found_late_ns;
 	struct cut *cut;       /* NULL: never */
-	uint64_t unread_bytes; /* of all its files, and whether one was cut unnoticed: when the
-				  ledger was last brought up to date */
-	bool unnoticed;
-	uint32_t labels_split; /* where in the labels' text the second part begins */
+	uint64_t unread_bytes; /* of all its files, when the ledger was last brought up to date */
 };
 
 /* The chain that the file called path belongs to, made if it is new. The caller counts itself in

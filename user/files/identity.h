@@ -18,8 +18,9 @@ struct file_identity {
 	uint64_t open[3]; /* as struct file.open */
 	uint32_t epoch;   /* whose content the sums are of */
 	uint32_t head_sum, mark_sum;
-	uint16_t head_len, mark_len; /* at most CHECKPOINT_HEAD_MAX and MARK_MAX */
-	bool inside;                 /* the offset is not at the beginning of a line */
+	uint16_t head_len; /* at most CHECKPOINT_HEAD_MAX */
+	uint8_t mark_len;  /* at most CHECKPOINT_MARK_MAX */
+	bool inside;       /* the offset is not at the beginning of a line */
 };
 
 #endif
