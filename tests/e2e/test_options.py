@@ -83,6 +83,7 @@ def every_order_is_exact(t):
             for k in range(3):
                 time.sleep(0.25)
                 for process, log, _ in running:
+                    proc.wait_until(lambda: os.path.exists(log), 10)
                     os.rename(log, f"{log}.20261121-00000{k}")
                     proc.kill(process.pid, 1)
                     proc.wait_until(lambda: os.path.exists(log) or process.poll() is not None, 2)
