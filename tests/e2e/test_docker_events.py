@@ -165,6 +165,7 @@ def records_of(t, daemon):
             r = [r for r in c.records() if r.path == d.log(shop)][-1]
             t.equal((r.message, r.labels.get("container.name")), ("hello", "shop"), "record after the restart")
             c.stop()
+            t.equal({r.path for r in c.records()}, {d.log(web), d.log(shop)}, "files taken for logs")
 
 
 @suite.case(timeout=70)

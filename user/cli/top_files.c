@@ -285,7 +285,7 @@ static bool refer_to(const char *path, int *ret_fd, struct stat *st)
 
 static bool is_ignored(const char *path)
 {
-	return pod_path_ignored(strrchr(path, '/') + 1) || pod_path_docker_own(path);
+	return pod_path_ignored(strrchr(path, '/') + 1) || pod_path_engine_own(path);
 }
 
 void top_files_found(struct top_files *fs, const char *path, const char *alias)

@@ -324,7 +324,7 @@ bool files_take_retry(struct files *fs)
 
 static bool is_excluded(const struct files *fs, const char *path)
 {
-	return (fs->excluded_uid && strstr(path, fs->excluded_uid)) || pod_path_docker_own(path);
+	return (fs->excluded_uid && strstr(path, fs->excluded_uid)) || pod_path_engine_own(path);
 }
 
 /* A sink that is gone has given its file's inode free, perhaps. */

@@ -8,7 +8,7 @@
 
 #include "base/sys.h"
 
-#define DOCKER_ID_LEN 64
+#define ENGINE_ID_LEN 64
 
 static size_t digits(const char *s)
 {
@@ -114,17 +114,30 @@ bool pod_path_ignored(const char *name)
 	return false;
 }
 
-/* …/containers/<64 hexadecimal digits>/NAME, where the log is <the same>-json.log[.N]. */
-bool pod_path_docker_own(const char *path)
+/* The component that begins at dir is a container's identifier. */
+static bool is_id(const char *dir)
 {
-	const char *name = component(path, path + strlen(path)), *dir;
+	return strspn(dir, "0123456789abcdef") == ENGINE_ID_LEN && dir[ENGINE_ID_LEN] == '/';
+}
+
+/* ID/NAME, where dockerd's log is <ID>-json.log[.N]; ID/userdata/NAME, where podman's is ctr.log;
+ * DRIVER-containers/NAME, podman's lists of them. */
+bool pod_path_engine_own(const char *path)
+{
+	const char *name = component(path, path + strlen(path)), *dir, *id;
 
 	if (name == path)
 		return false;
 	dir = component(path, name - 1);
-	return strspn(dir, "0123456789abcdef") == DOCKER_ID_LEN && dir[DOCKER_ID_LEN] == '/' &&
-	       (strncmp(name, dir, DOCKER_ID_LEN) != 0 ||
-		strncmp(name + DOCKER_ID_LEN, "-json.log", 9) != 0);
+	if (is_id(dir))
+		return strncmp(name, dir, ENGINE_ID_LEN) != 0 ||
+		       strncmp(name + ENGINE_ID_LEN, "-json.log", 9) != 0;
+	id = dir == path ? dir : component(path, dir - 1);
+	if (is_id(id) && strncmp(dir, "userdata/", 9) == 0)
+		return strncmp(name, "ctr.log", 7) != 0;
+	/* containers.json and .lock, volatile-containers.json, .tmp-containers.json123 */
+	return (strstr(name, "containers.json") || strcmp(name, "containers.lock") == 0) &&
+	       name - dir > 12 && strncmp(name - 12, "-containers/", 12) == 0;
 }
 
 /* What rotators put behind a name: .1, -20261121, .20261121-101112, .2026-11-21T10:11:12Z, .old. */

@@ -23,8 +23,9 @@ bool pod_path_parse(const char *path, struct pod_path *ret);
 /* A file that is never followed: compressed, or still being made (.gz .bz2 .xz .zst .lz4 .tmp). */
 bool pod_path_ignored(const char *name);
 
-/* dockerd's own files beside a container's json log (config.v2.json, hosts, resolv.conf, …). */
-bool pod_path_docker_own(const char *path);
+/* dockerd's and podman's own files beside their containers' logs (config.v2.json, hosts, pidfile,
+ * containers.json, …). */
+bool pod_path_engine_own(const char *path);
 
 /*
  * Length of the name that a rotated file had while it was written: 0.log of 0.log.20261121-101112,

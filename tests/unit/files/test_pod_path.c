@@ -80,6 +80,44 @@ static void compressed_and_unfinished_are_never_followed(void **state)
 	assert_false(pod_path_ignored("gz"));
 }
 
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+static void an_engines_own_files_are_told_from_its_logs(void **state)
+{
+	static const char *const own[] = {
+		"/var/lib/docker/containers/" ID "/config.v2.json",
+		ID "/hosts",
+		ID "/" ID ".log",
+		"/s/overlay-containers/" ID "/userdata/config.json",
+		ID "/userdata/pidfile",
+		"/s/overlay-containers/containers.json",
+		"/s/vfs-containers/volatile-containers.json",
+		"/s/overlay-containers/containers.lock",
+		"/s/overlay-containers/.tmp-containers.json123",
+	};
+	static const char *const logs[] = {
+		"/var/lib/docker/containers/" ID "/" ID "-json.log",
+		ID "/" ID "-json.log.2",
+		"/s/overlay-containers/" ID "/userdata/ctr.log",
+		"/s/overlay-containers/" ID "/userdata/ctr.log.1",
+		"/data/" ID "/userdata/deeper/config.json",
+		"/data/0123/hosts",
+		"/data/0123/userdata/pidfile",
+		"userdata/pidfile",
+		"/var/log/containers.log",
+		"/var/log/app/containers.json",
+		"containers.json",
+		"",
+	};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (!pod_path_engine_own(own[i]))
+			fail_msg("taken for a log: %s", own[i]);
+	for (size_t i = 0; i < sizeof(logs) / sizeof(logs[0]); i++)
+		if (pod_path_engine_own(logs[i]))
+			fail_msg("not taken for a log: %s", logs[i]);
+}
+
 static void rotated_names_lead_to_the_live_one(void **state)
 {
 	static const struct {
@@ -115,6 +153,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(paths_say_what_they_should),
 	cmocka_unit_test(other_paths_are_of_no_pod),
 	cmocka_unit_test(compressed_and_unfinished_are_never_followed),
+	cmocka_unit_test(an_engines_own_files_are_told_from_its_logs),
 	cmocka_unit_test(rotated_names_lead_to_the_live_one),
 };
 RUN_TESTS(tests)
