@@ -169,7 +169,7 @@ static int transfer_result(struct transfer *t)
 	int messages;
 	const CURLMsg *message = dl_multi_info_read(t->h->multi, &messages);
 	CURLcode code = message ? message->data.result : CURLE_FAILED_INIT;
-	long status = 0;
+	long status = 0, os_error = 0;
 
 	if (t->r < 0)
 		return t->r;
@@ -178,6 +178,9 @@ static int transfer_result(struct transfer *t)
 		return 0;
 	if (code == CURLE_OK)
 		snprintf(t->error, sizeof(t->error), "it answers with status %ld", status);
+	else if (code == CURLE_COULDNT_CONNECT && /* libcurl's words speak of a port */
+		 dl_easy_getinfo(t->h->easy, CURLINFO_OS_ERRNO, &os_error) == CURLE_OK && os_error)
+		snprintf(t->error, sizeof(t->error), "%s", strerror((int)os_error));
 	else if (!t->error[0])
 		snprintf(t->error, sizeof(t->error), "%s", dl_easy_strerror(code));
 	return -EIO;
