@@ -46,8 +46,11 @@ static void lines_of(const struct checkpoint *cp, struct text_lines *ret)
 		struct checkpoint_entry e = cp->entries[i];
 
 		e.size = 0;
-		/* Until so much is delivered it grows with the file, and that is no change. */
-		if (e.head_len < CHECKPOINT_HEAD_MAX || e.offset < CHECKPOINT_HEAD_MAX)
+		/* Until so much is delivered it grows with the file, and that is no change. Nor
+		 * is it where there is no mark: the file was shorter than its offset when it was
+		 * saved, and grows again, which the next look will tell. */
+		if (e.head_len < CHECKPOINT_HEAD_MAX || e.offset < CHECKPOINT_HEAD_MAX ||
+		    !e.mark_len)
 			e.head_len = e.head_sum = 0;
 		checkpoint_add(&ret->text, &e);
 	}
