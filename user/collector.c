@@ -210,9 +210,27 @@ static bool is_idle(struct collector *c, int64_t now_ns)
 	return !any_dirty(c, now_ns);
 }
 
+/* There is time to deliver it here, a tick being long. With --linger 0 it is not: who reads the
+ * sink's pipe then waits for the processor of this thread (p99 1.5 instead of 0.6 ms). */
+static void hand_on(struct collector *c, bool more)
+{
+	int64_t waiting = outlet_waiting_since(c->outlet);
+
+	/* What comes next comes a tick later. */
+	if (!waiting || ((more || c->cfg->linger_ns > c->cfg->tick_ns) &&
+			 clock_now_ns() - waiting < c->cfg->linger_ns))
+		return;
+	if (more || !c->cfg->linger_ns) {
+		outlet_hand_on(c->outlet);
+	} else {
+		outlet_hand_on_at_once(c->outlet);
+		collector_take_acks(c);
+	}
+}
+
 static bool collector_turn(struct collector *c, bool more)
 {
-	int64_t now, waiting;
+	int64_t now;
 
 	wait_for_work(c, more);
 	now = clock_now_ns();
@@ -220,13 +238,7 @@ static bool collector_turn(struct collector *c, bool more)
 	slow_work(c, now);
 	collector_look(c, now);
 	more = collector_drain(c, now);
-	waiting = outlet_waiting_since(c->outlet);
-	/* What comes next comes a tick later. */
-	if (waiting && ((!more && c->cfg->linger_ns <= c->cfg->tick_ns) ||
-			clock_now_ns() - waiting >= c->cfg->linger_ns)) {
-		outlet_hand_on(c->outlet);
-		collector_take_acks(c); /* of a batch delivered at once */
-	}
+	hand_on(c, more);
 	collector_save(c, now);
 	collector_check_ledger(c, now);
 	collector_reload_turn(c, now);

@@ -44,7 +44,8 @@
 #define EXPIRE_NS    (3 * NS_PER_SEC)
 #define REMEMBER_NS  (15 * NS_PER_SEC) /* longer than until a newcomer expires */
 #define REMEMBER_MAX 65536
-#define ARMED_QUIETS 8 /* times hot_quiet: inotify costs each write, an armed file nothing */
+#define ARMED_QUIETS 40 /* times hot_quiet: inotify costs each write, an armed file nothing */
+#define ARMED_NS     NS_PER_SEC
 
 struct id_key {
 	uint32_t dev, gen; /* gen 0: a directory */
@@ -77,7 +78,9 @@ struct counted {
 	struct memories newcomers, notices;
 	struct buf names; /* newcomers to look for: directory NUL name NUL ("": not known) */
 	unsigned round;
-	int64_t expire_ns; /* when next */
+	int64_t expire_ns; /* when next; likewise: */
+	int64_t armed_ns;
+	uint64_t no_records; /* when the armed files were last looked at */
 	struct counts_stats stats;
 };
 
@@ -420,6 +423,13 @@ void collector_wake_armed(struct collector *c, int64_t now_ns)
 
 void collector_look_armed(struct collector *c, int64_t now_ns)
 {
+	struct counted *cd = c->counted;
+	uint64_t no_records = cd ? write_count_no_records(c->counts) : 0;
+
+	if (!cd || (no_records == cd->no_records && now_ns < cd->armed_ns))
+		return;
+	cd->no_records = no_records;
+	cd->armed_ns = now_ns + ARMED_NS;
 	list_for_each (l, next, &c->armed) {
 		struct file *f = container_of(l, struct file, in_hot);
 

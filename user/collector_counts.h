@@ -46,7 +46,7 @@ void collector_wake(struct collector *c, struct file *f);
  * those that have. */
 int64_t collector_armed_ns(const struct collector *c);
 void collector_wake_armed(struct collector *c, int64_t now_ns);
-/* A record may have been lost. */
+/* A record may have been lost: at once where the kernel says so, else once a second. */
 void collector_look_armed(struct collector *c, int64_t now_ns);
 
 #endif

@@ -348,7 +348,7 @@ void collector_sweep(struct collector *c)
 	files_some(c->files, stats.open / SWEEP_PARTS + 8, sweep_file, c);
 }
 
-static void span_acked(void *ctx, const struct span *s, bool delivered)
+static void span_acked(void *ctx, const struct span *s, int64_t acked_ns, bool delivered)
 {
 	struct collector *c = ctx;
 	struct file *f = s->file;
@@ -359,7 +359,7 @@ static void span_acked(void *ctx, const struct span *s, bool delivered)
 			memcpy(f->open, s->open, sizeof(f->open));
 		}
 		if (s->since_ns)
-			collector_status_acked(c, clock_now_ns() - s->since_ns);
+			collector_status_acked(c, acked_ns - s->since_ns);
 		c->acked = true;
 		f->chain->tally.delivered_bytes += s->read_bytes;
 		f->chain->tally.records += s->count;

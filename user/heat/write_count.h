@@ -103,6 +103,7 @@ struct write_count_stats {
 /* All 0: the counts are proven. A few system calls. */
 void write_count_stats(const struct write_count *wc, struct write_count_stats *ret_stats);
 uint64_t write_count_misses(const struct write_count *wc);
+uint64_t write_count_no_records(const struct write_count *wc); /* no system call */
 /* Why truncations are not counted, NULL when they are. */
 const char *write_count_no_positions(const struct write_count *wc);
 

@@ -184,7 +184,13 @@ void write_count_stats(const struct write_count *wc, struct write_count_stats *r
 		return;
 	ret_stats->misses = write_hooks_misses(wc->hooks);
 	ret_stats->refused = __atomic_load_n(&wc->maps.meta->refused, __ATOMIC_RELAXED);
-	ret_stats->no_records = __atomic_load_n(&wc->maps.meta->no_records, __ATOMIC_RELAXED);
+	ret_stats->no_records = write_count_no_records(wc);
+}
+
+uint64_t write_count_no_records(const struct write_count *wc)
+{
+	return wc->rung == RUNG_OFF ? 0
+				    : __atomic_load_n(&wc->maps.meta->no_records, __ATOMIC_RELAXED);
 }
 
 uint64_t write_count_misses(const struct write_count *wc)

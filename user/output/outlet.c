@@ -224,22 +224,30 @@ struct batch *outlet_batch(struct outlet *o)
 	return o->current;
 }
 
-void outlet_hand_on(struct outlet *o)
+static void hand_on(struct outlet *o, void (*put)(struct sink *s, struct batch *b))
 {
 	struct batch *b = o->current;
-	bool at_once;
 
 	if (!b || !b->n_spans)
 		return;
 	o->current = NULL;
 	o->out++;
 	b->handed_ns = clock_now_ns();
-	at_once = !batch_full(b);
 	atomic_store(&b->holders, (unsigned)o->n_sinks);
 	for (size_t i = 0; i < o->n_sinks; i++) {
 		o->sinks[i]->given++;
-		(at_once ? sink_put_at_once : sink_put)(o->sinks[i]->sink, b);
+		put(o->sinks[i]->sink, b);
 	}
+}
+
+void outlet_hand_on(struct outlet *o)
+{
+	hand_on(o, sink_put);
+}
+
+void outlet_hand_on_at_once(struct outlet *o)
+{
+	hand_on(o, sink_put_at_once);
 }
 
 int64_t outlet_waiting_since(const struct outlet *o)
@@ -266,7 +274,8 @@ static void pace_take(struct outlet *o, const struct batch *b)
 	p->busy_ns /= 2;
 }
 
-void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span *s, bool delivered),
+void outlet_acks(struct outlet *o,
+		 void (*on_span)(void *ctx, const struct span *s, int64_t acked_ns, bool delivered),
 		 void *ctx)
 {
 	struct batch *list = NULL, *next;
@@ -291,7 +300,7 @@ void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span 
 	for (struct batch *b = list; b; b = next) {
 		next = b->next;
 		for (uint32_t i = 0; i < b->n_spans; i++)
-			on_span(ctx, &b->spans[i], delivered);
+			on_span(ctx, &b->spans[i], b->acked_ns, delivered);
 		pace_take(o, b);
 		batch_reset(b);
 		b->next = o->pool;

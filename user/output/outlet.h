@@ -63,16 +63,18 @@ bool outlet_changing(const struct outlet *o);
 
 /* The batch to fill; NULL: the pool is dry. */
 struct batch *outlet_batch(struct outlet *o);
-/* Gives the batch being filled to the sinks, if it holds anything. One that is not full is
- * delivered by the caller where a sink takes it without being waited for: outlet_acks then shows it
- * at once. */
+/* Gives the batch being filled to the sinks, if it holds anything. */
 void outlet_hand_on(struct outlet *o);
+/* Likewise one that is small; the caller delivers it where a sink takes it without being waited
+ * for, and outlet_acks then shows it at once. */
+void outlet_hand_on_at_once(struct outlet *o);
 /* When its first record was put in; 0: nothing is waiting. */
 int64_t outlet_waiting_since(const struct outlet *o);
 
 /* Takes back what was acknowledged and shows each span of it, in the order in which the batches
  * came back. */
-void outlet_acks(struct outlet *o, void (*on_span)(void *ctx, const struct span *s, bool delivered),
+void outlet_acks(struct outlet *o,
+		 void (*on_span)(void *ctx, const struct span *s, int64_t acked_ns, bool delivered),
 		 void *ctx);
 /* Readable when an acknowledgement came after outlet_want_ack. */
 int outlet_fd(const struct outlet *o);

@@ -115,7 +115,7 @@ static void change(const char *names, int64_t patience_ns)
 	outlet_change(world.outlet, ch, patience_ns);
 }
 
-static void on_span(void *ctx, const struct span *s, bool delivered)
+static void on_span(void *ctx, const struct span *s, int64_t acked_ns, bool delivered)
 {
 	world.acked[world.n_acked++] = (unsigned)s->end_offset;
 	world.lost += !delivered;
