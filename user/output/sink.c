@@ -13,7 +13,8 @@
  *
  * While the thread has nothing to do, the one who puts may deliver a batch in its place: under a
  * steady load that saves a third of what a batch costs (a wake-up of another processor, to which
- * the records must come through the caches). One step is all that is tried.
+ * the records must come through the caches). One step is all that is tried, but for null, which
+ * waits for nothing.
  *
  * Stopping: what was put is still delivered, and waits for a retry become short, since the disk
  * may have room again. When the time is over the thread may sit in a write that nobody can end, so
@@ -289,11 +290,6 @@ static void put(struct sink *s, struct batch *b, bool begun)
 	pthread_cond_signal(&s->wake); /* it need not wait for the lock when it wakes */
 }
 
-void sink_put(struct sink *s, struct batch *b)
-{
-	put(s, b, false);
-}
-
 /* The thread waits for a batch, and will for as long as the caller puts none. */
 static bool sink_rests(struct sink *s)
 {
@@ -307,7 +303,6 @@ static bool sink_rests(struct sink *s)
 
 void sink_put_at_once(struct sink *s, struct batch *b)
 {
-	struct sink_stats done = {0};
 	int r;
 
 	if (!sink_rests(s)) {
@@ -315,13 +310,25 @@ void sink_put_at_once(struct sink *s, struct batch *b)
 		return;
 	}
 	s->ops->begin(s->self, b);
-	r = s->ops->step(s->self, true, &done);
-	done.batches = r == 0;
-	sink_count(s, &done);
+	do {
+		struct sink_stats done = {0};
+
+		r = s->ops->step(s->self, true, &done);
+		done.batches = r == 0;
+		sink_count(s, &done);
+	} while (r > 0 && !s->ops->waits(s->self));
 	if (r == 0)
 		s->options.on_ack(s->options.ctx, s, b, true);
 	else
 		put(s, b, true);
+}
+
+void sink_put(struct sink *s, struct batch *b)
+{
+	if (s->ops->waits(s->self))
+		put(s, b, false);
+	else
+		sink_put_at_once(s, b);
 }
 
 void sink_end(struct sink *s)

@@ -23,6 +23,7 @@ struct sink_ops {
 	 * leaves off with -EAGAIN, having done part of it or nothing.
 	 */
 	int (*step)(void *self, bool at_once, struct sink_stats *stats);
+	bool (*waits)(const void *self); /* false: never, all is done at once */
 	bool (*inode)(const void *self, dev_t *ret_dev, ino_t *ret_ino, int64_t *ret_btime_ns);
 };
 

@@ -208,6 +208,11 @@ static int stream_step(void *self, bool at_once, struct sink_stats *stats)
 	return s->written < s->out.len || !s->encoded;
 }
 
+static bool stream_waits(const void *self)
+{
+	return ((const struct sink_stream *)self)->fd >= 0;
+}
+
 static bool stream_inode(const void *self, dev_t *ret_dev, ino_t *ret_ino, int64_t *ret_btime_ns)
 {
 	const struct sink_stream *s = self;
@@ -227,5 +232,6 @@ const struct sink_ops sink_stream_ops = {
 	.close = stream_close,
 	.begin = stream_begin,
 	.step = stream_step,
+	.waits = stream_waits,
 	.inode = stream_inode,
 };
