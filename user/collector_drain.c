@@ -32,6 +32,7 @@
 #define INFLATING_MAX 4 /* compressed files at once: each has a window in memory */
 #define SLOW_NS       (250 * NS_PER_MS)
 #define PROMPT_NS     (NS_PER_MS / 4)
+#define LOOK_SHARE    5 /* of the time that looking may take */
 
 /* Closed, and without a name to open it by. */
 static bool is_lost(const struct file *f)
@@ -72,6 +73,7 @@ static void look_at_all_hot(struct collector *c, int64_t now_ns)
 	/* With --linger 0 nothing waits, but a wake-up for every line would be too many. */
 	int64_t tick_ns = c->cfg->linger_ns ? c->cfg->tick_ns : MIN(c->cfg->tick_ns, PROMPT_NS);
 	bool any = list_linked(&c->hot);
+	int64_t begin_ns = clock_thread_ns();
 
 	c->lively = any && now_ns - c->busy_ns <= 2 * tick_ns;
 	if (any) {
@@ -82,6 +84,9 @@ static void look_at_all_hot(struct collector *c, int64_t now_ns)
 	list_for_each (l, next, &c->hot)
 		look_at_hot(c, container_of(l, struct file, in_hot), now_ns);
 	collector_drop_held(c);
+	/* Thousands of files without a counter, unread before a sink that is stuck. */
+	if (any)
+		c->look_ns = MAX(c->look_ns, now_ns + LOOK_SHARE * (clock_thread_ns() - begin_ns));
 }
 
 void collector_look(struct collector *c, int64_t now_ns)
