@@ -44,8 +44,11 @@
 #define EXPIRE_NS    (3 * NS_PER_SEC)
 #define REMEMBER_NS  (15 * NS_PER_SEC) /* longer than until a newcomer expires */
 #define REMEMBER_MAX 65536
-#define ARMED_QUIETS 40 /* times hot_quiet: inotify costs each write, an armed file nothing */
-#define ARMED_NS     NS_PER_SEC
+/* Times hot_quiet: inotify costs each write, an armed file nothing; but for files that were there
+ * and are not written to, each of which is one more that is looked at and saved. */
+#define ARMED_QUIETS     40
+#define ARMED_QUIETS_NEW 8
+#define ARMED_NS         NS_PER_SEC
 
 struct id_key {
 	uint32_t dev, gen; /* gen 0: a directory */
@@ -389,12 +392,22 @@ bool collector_arm(struct collector *c, struct file *f)
 	return total.calls == f->seen_calls;
 }
 
-/* In the order in which they have been quiet for long enough: nearly that in which they come. */
+/* When it has been quiet for long enough. */
+static int64_t armed_until_ns(const struct collector *c, const struct list *in_hot)
+{
+	const struct file *f = container_of(in_hot, struct file, in_hot);
+
+	return f->changed_ns +
+	       (f->seen_calls ? ARMED_QUIETS : ARMED_QUIETS_NEW) * c->cfg->hot_quiet_ns;
+}
+
+/* In the order of that: nearly the one in which they come. */
 static void armed_add(struct collector *c, struct file *f)
 {
+	int64_t until_ns = armed_until_ns(c, &f->in_hot);
 	struct list *at = c->armed.prev;
 
-	while (at != &c->armed && container_of(at, struct file, in_hot)->changed_ns > f->changed_ns)
+	while (at != &c->armed && armed_until_ns(c, at) > until_ns)
 		at = at->prev;
 	list_add_after(at, &f->in_hot);
 }
@@ -409,10 +422,7 @@ void collector_rest(struct collector *c, struct file *f)
 
 int64_t collector_armed_ns(const struct collector *c)
 {
-	const struct file *first = container_of(c->armed.next, struct file, in_hot);
-
-	return list_linked(&c->armed) ? first->changed_ns + ARMED_QUIETS * c->cfg->hot_quiet_ns
-				      : INT64_MAX;
+	return list_linked(&c->armed) ? armed_until_ns(c, c->armed.next) : INT64_MAX;
 }
 
 void collector_wake_armed(struct collector *c, int64_t now_ns)
