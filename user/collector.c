@@ -77,8 +77,9 @@ static int64_t next_deadline(const struct collector *c, bool more)
 		at = MIN(at, waiting + c->cfg->linger_ns);
 	if (list_linked(&c->hot) || c->lively)
 		at = MIN(at, c->look_ns);
-	if (list_linked(&c->slow) || list_linked(&c->armed))
+	if (list_linked(&c->slow))
 		at = MIN(at, c->slow_ns);
+	armed = MAX(armed, c->look_ns);
 	at = MIN(at, armed);
 	if (c->cfg->exit_when_idle_ns >= 0 && !list_linked(&c->hot) && outlet_idle(c->outlet))
 		at = MIN(at, c->active_ns + c->cfg->exit_when_idle_ns);

@@ -47,7 +47,8 @@
 /* Times hot_quiet: inotify costs each write, an armed file nothing; but for files that were there
  * and are not written to, each of which is one more that is looked at and saved. */
 #define ARMED_QUIETS     40
-#define ARMED_QUIETS_NEW 8
+#define ARMED_QUIETS_NEW 1
+#define ARMED_WAKE_MAX   128 /* at a look: each costs a watch of inotify */
 #define ARMED_NS         NS_PER_SEC
 
 struct id_key {
@@ -427,7 +428,9 @@ int64_t collector_armed_ns(const struct collector *c)
 
 void collector_wake_armed(struct collector *c, int64_t now_ns)
 {
-	while (list_linked(&c->armed) && collector_armed_ns(c) <= now_ns)
+	for (unsigned n = 0; collector_armed_ns(c) <= now_ns && list_linked(&c->armed) &&
+			     (n < ARMED_WAKE_MAX || c->ending);
+	     n++)
 		collector_wake(c, container_of(c->armed.next, struct file, in_hot));
 }
 

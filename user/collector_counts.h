@@ -43,10 +43,10 @@ void collector_rest(struct collector *c, struct file *f);
 /* It is, at the next tick. */
 void collector_wake(struct collector *c, struct file *f);
 /* When the first of the armed files has been quiet long enough to be watched instead; and wakes
- * those that have. */
+ * some of those that have, at the end all. */
 int64_t collector_armed_ns(const struct collector *c);
 void collector_wake_armed(struct collector *c, int64_t now_ns);
-/* A record may have been lost: at once where the kernel says so, else once a second. */
+/* A record may have been lost: looked at once a second, sooner where the kernel says so. */
 void collector_look_armed(struct collector *c, int64_t now_ns);
 
 #endif

@@ -91,9 +91,10 @@ static void look_at_all_hot(struct collector *c, int64_t now_ns)
 
 void collector_look(struct collector *c, int64_t now_ns)
 {
-	collector_wake_armed(c, now_ns);
-	if (now_ns >= c->look_ns)
+	if (now_ns >= c->look_ns) {
+		collector_wake_armed(c, now_ns);
 		look_at_all_hot(c, now_ns);
+	}
 	if (now_ns < c->slow_ns)
 		return;
 	c->slow_ns = now_ns + SLOW_NS;
