@@ -148,10 +148,12 @@ static void set_place(struct file *f, const struct checkpoint_entry *e)
 	for (size_t i = 0; i < CHECKPOINT_STREAMS; i++)
 		if (e->open[i] && e->open[i] - 1 < f->offset)
 			f->offset = e->open[i] - 1;
-	if (f->offset < e->offset) {
-		f->replay = e->offset;
-		memcpy(f->replay_open, e->open, sizeof(f->replay_open));
-	} else {
+	free(f->replay);
+	f->replay = f->offset < e->offset ? malloc(sizeof(*f->replay)) : NULL;
+	if (f->replay) { /* without memory all of it comes twice */
+		f->replay->before = e->offset;
+		memcpy(f->replay->open, e->open, sizeof(f->replay->open));
+	} else if (f->offset == e->offset) {
 		f->skip_line = e->flags & CHECKPOINT_SKIP;
 	}
 	f->sync_line = false;

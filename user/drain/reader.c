@@ -165,8 +165,8 @@ static int emit_line(const struct reader *r, struct file *f, struct batch *b, ch
 	int rc;
 
 	decode_line(format_for(r, c, line, len), line, len, cut, &d);
-	if (start < f->replay &&
-	    (!f->replay_open[d.stream] || start + 1 < f->replay_open[d.stream]))
+	if (f->replay && start < f->replay->before &&
+	    (!f->replay->open[d.stream] || start + 1 < f->replay->open[d.stream]))
 		return 0; /* delivered before the restart */
 	rc = add_piece(r, f, b, &d, cut, start);
 	if (rc == 0)

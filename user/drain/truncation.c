@@ -2,6 +2,7 @@
 #include "drain/truncation.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -108,7 +109,8 @@ static void go_to(struct file *f, uint64_t offset, uint64_t lost)
 	memset(f->open, 0, sizeof(f->open));
 	f->epoch++;
 	f->offset = f->acked = offset;
-	f->replay = f->torn = f->sure = 0;
+	f->torn = f->sure = 0;
+	free(take_ptr(f->replay));
 	f->mark.len = 0;
 	f->skip_line = f->sync_line = false;
 	f->hole = true; /* perhaps */

@@ -46,6 +46,7 @@ static int new_source(struct file *f, const char *path, const char *alias)
 void file_free(struct file *f)
 {
 	gz_free(f->gz);
+	free(f->replay);
 	source_unref(f->source);
 	close_fd(&f->fd);
 	file_drop_path(f);

@@ -32,6 +32,12 @@ struct gz;
 struct source;
 struct stat;
 
+/* After a restart: of what lies before it only the records are taken that were open, by stream
+ * where each begins, plus 1. */
+struct replay {
+	uint64_t before, open[BATCH_STREAMS];
+};
+
 /*
  * What a visit needs stands together in front: among thousands of files each line of the cache that
  * it touches is a miss.
@@ -75,8 +81,7 @@ struct file {
 	uint64_t leave_at; /* not followed any more: read up to here, plus 1; 0: it is followed */
 	int64_t failed_ns; /* reads fail since, 0: they do not */
 	struct gz *gz;     /* while it is being inflated, else NULL */
-	/* Before replay only what belongs to records in replay_open is taken again. */
-	uint64_t replay, replay_open[BATCH_STREAMS];
+	struct replay *replay; /* NULL: all is taken */
 
 	uint32_t saved_line, changed_at; /* as in struct chain */
 	struct list in_open;             /* by last use, while fd >= 0 (files/descriptors.c) */
