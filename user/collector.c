@@ -108,7 +108,7 @@ static void take_events(struct collector *c)
 		}
 		event_queue_flush(c->queue);
 	}
-	c->unsettled = false;
+	c->found_new = c->unsettled = false;
 }
 
 static void wait_for_work(struct collector *c, bool more)
@@ -136,7 +136,6 @@ static void wait_for_work(struct collector *c, bool more)
 	if (ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL) <= 0)
 		for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 			fds[i].revents = 0;
-	c->found_new = false;
 	collector_take_counts(c);
 	if (fds[2].revents)
 		take_signals(c);
@@ -237,6 +236,8 @@ static bool collector_turn(struct collector *c, bool more)
 	now = clock_now_ns();
 	collector_take_acks(c);
 	slow_work(c, now);
+	if (c->found_new) /* by a rescan */
+		take_events(c);
 	collector_look(c, now);
 	more = collector_drain(c, now);
 	hand_on(c, more);

@@ -83,7 +83,7 @@ struct collector {
 	bool idle;      /* it ends because nothing more comes: torn tails are whole lines then */
 	bool unsettled; /* a file was truncated: its copy may be in an event under way */
 	bool acked;     /* something was delivered since acks were last taken */
-	bool found_new; /* a file was opened since events were last taken */
+	bool found_new; /* a file was opened since events were last taken, in the first scan too */
 	int failure;    /* -errno that ends it */
 	struct tally ended;    /* of the containers that are gone */
 	struct tally restored; /* of those that are there, by earlier runs */

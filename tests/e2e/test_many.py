@@ -79,11 +79,10 @@ def logs_rotate_while_many_are_being_found(t):
         writer.stdout.readline()
         writer.stdin.close()
         time.sleep(0.5)
-        with Collector(t, "-r", root, out=judge_.stdin) as c:
+        with Collector(t, "-r", root, "--exit-when-idle", "2s", out=judge_.stdin) as c:
             judge_.stdin.close()
             writer.wait(30)
-            time.sleep(2)
-            c.stop()
+            c.wait_exit(0, 50)
         found = json.loads(judge_.stdout.read())
     finally:
         for p in (writer, judge_):

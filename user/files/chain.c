@@ -140,6 +140,17 @@ static bool older(const struct file *o, const struct file *f, const struct stat 
 	return difference ? difference < 0 : names < 0;
 }
 
+/* Is o behind whatever has a rotated name? The live one, unless it has one by now and the event
+ * that says so is under way. A compressed generation is never the younger one. */
+static bool is_last(const struct chain *c, const struct file *o, const struct file *f)
+{
+	struct stat st;
+
+	return o == c->live &&
+	       (f->compressed || (o->path && sys.lstat(o->path, &st) == 0 &&
+				  st.st_dev == o->id.dev && st.st_ino == o->id.ino));
+}
+
 void chain_insert(struct chain *c, struct file *f, const struct stat *st)
 {
 	struct list *pos = c->queue.prev;
@@ -149,7 +160,7 @@ void chain_insert(struct chain *c, struct file *f, const struct stat *st)
 			struct file *o = container_of(pos, struct file, in_chain);
 
 			/* Behind the first that is not younger; never before one that was begun. */
-			if (o != c->live && (o->offset > 0 || older(o, f, st)))
+			if (!is_last(c, o, f) && (o->offset > 0 || older(o, f, st)))
 				break;
 		}
 	}

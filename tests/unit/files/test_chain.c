@@ -70,12 +70,15 @@ static struct file *make(struct world *w, struct generation g)
 	struct timespec times[2] = {at, at};
 	struct file *f = &w->files[w->n++];
 	size_t len = strlen(g.name);
+	struct stat st;
 
 	assert_true(asprintf(&f->path, "%s/%s", w->dir, g.name) > 0);
 	f->compressed = len > 3 && strcmp(g.name + len - 3, ".gz") == 0;
 	f->fd = open(f->path, O_RDONLY | O_CREAT, 0600);
 	assert_true(f->fd >= 0);
 	assert_int_equal(futimens(f->fd, times), 0);
+	assert_int_equal(fstat(f->fd, &st), 0);
+	f->id = (struct file_id){st.st_dev, st.st_ino};
 	return f;
 }
 
@@ -361,6 +364,32 @@ static void generations_are_one_chain_if_the_live_name_is_known(void **state)
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* While a directory is listed its log is rotated twice, and none of the events was taken yet. */
+static void a_live_one_that_was_rotated_is_before_its_successors(void **state)
+{
+	static const struct generation order[GENERATIONS] = {{"app.log.20261121-000001", 1000},
+							     {"app.log", 2000},
+							     {"app.log.20261121-000003", 3000}};
+	struct world *w = *state;
+	struct file *live, *old, *young;
+	char now[128];
+
+	live = make(w, order[1]);
+	old = make(w, order[0]);
+	young = make(w, order[2]);
+	make_chain(w, "app.log");
+	insert(w, live);
+	snprintf(now, sizeof(now), "%s.20261121-000002", live->path);
+	assert_int_equal(rename(live->path, now), 0);
+	insert(w, young);
+	insert(w, old);
+	check_order(w, order);
+	list_del(&young->in_chain);
+	assert_int_equal(close(open(live->path, O_CREAT | O_WRONLY, 0600)), 0); /* the next one */
+	insert(w, young);
+	check_order(w, order);
+}
+
 static const struct CMUnitTest tests[] = {
 	T(oldest_write_first_and_the_live_one_last),
 	T(equal_times_are_told_apart_by_name),
@@ -368,6 +397,7 @@ static const struct CMUnitTest tests[] = {
 	T(names_that_say_nothing_leave_it_to_the_times),
 	T(nothing_goes_before_what_was_begun),
 	T(the_live_one_keeps_nobody_behind_it),
+	T(a_live_one_that_was_rotated_is_before_its_successors),
 	T(a_file_without_a_name_keeps_its_place),
 	T(a_closed_file_is_compared_by_its_name),
 	T(renamed_back_it_is_live_and_last),
