@@ -67,10 +67,8 @@ enum write_slot_flags {
 	WRITE_SLOT_RESTING = 4,  /* given back, but not to be taken again yet */
 };
 
-/*
- * Three cache lines, as a line that both sides write to costs each a miss: what changes with every
- * write and every visit; what a write is compared with; what user space keeps here.
- */
+/* Three cache lines: what changes with every write and every visit (a line that both sides write to
+ * costs each a miss), what a write is compared with, and what user space keeps here. */
 struct write_slot {
 	/* Written by the programs, atomically. calls is last: who sees a call sees its size. */
 	__u64 calls; /* that moved at least one byte (kprobe: that asked for one) */
@@ -85,12 +83,10 @@ struct write_slot {
 	__u64 threshold; /* 0: never */
 	__u32 woken;
 	__u32 dir_dev; /* of dir_ino */
-
 	__u64 shrinks; /* writes that found the file smaller than the one before left it */
 	__u64 truncs;  /* truncations that made it smaller */
 	__u64 parked;  /* a truncation is under way: the size before it, plus 1 */
-	/* The smallest size that truncations left, plus 1, since user space last set it to 0. */
-	__u64 low;
+	__u64 low; /* the smallest size that truncations left, plus 1, since it was last set to 0 */
 	/* Written by whoever takes the slot, while no key leads here. */
 	__u64 ino;
 	__u32 dev;
@@ -98,8 +94,7 @@ struct write_slot {
 	__u32 gen; /* i_generation, from the first write on */
 	__u32 flags;
 	__u64 dir_ino; /* enrolled: the directory it was in then */
-
-	__u64 acked; /* delivered so far, for the next process that adopts pinned maps */
+	__u64 acked;   /* delivered so far, for the next process that adopts pinned maps */
 	char name[WRITE_NAME_MAX]; /* enrolled: the name it had then; cut, or empty if not known */
 } __attribute__((aligned(64)));
 

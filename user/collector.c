@@ -19,6 +19,7 @@
 #include "account/state.h"
 #include "base/clock.h"
 #include "base/sys.h"
+#include "collector_armed.h"
 #include "collector_counts.h"
 #include "collector_docker.h"
 #include "collector_end.h"

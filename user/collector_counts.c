@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the programs in the kernel tell: files that were written to before anybody had them open,
- * and files that have more to read.
+ * and files that have more to read (collector_armed.c).
  *
- *   dirs        the tree's directories: their files enrol themselves. By path and by kernel id
+ *   dirs        the tree's directories, whose files enrol themselves; by path and by kernel id
  *   newcomers   enrolled files by their kernel id, with the path they had then: their directory may
  *               be gone when it turns out that nobody could open them
  *   notices     paths of files counted as vanished a moment ago: such a file's bytes belong to an
@@ -12,9 +12,6 @@
  * A newcomer's name is handed on as if it had been listed. inotify tells of it as well, in most
  * cases, and files/births.c knows what to do with the second message. Those that nobody opened
  * expire, and what was written to them is lost.
- *
- *   hot   looked at each tick          --read to the end--> armed: nothing, until the kernel says
- *   slow  looked at a few times a second                     that there is more, or it was quiet
  *
  * Rejected: the newcomer's slot as its key (what a program took again cannot be told from what it
  * was), asking each second what the counters of all files say (the sum of them grows with the
@@ -31,6 +28,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "base/table.h"
+#include "collector_armed.h"
 #include "collector_changes.h"
 #include "collector_counts.h"
 #include "collector_files.h"
@@ -44,12 +42,6 @@
 #define EXPIRE_NS    (3 * NS_PER_SEC)
 #define REMEMBER_NS  (15 * NS_PER_SEC) /* longer than until a newcomer expires */
 #define REMEMBER_MAX 65536
-/* Times hot_quiet: inotify costs each write, an armed file nothing; but for files that were there
- * and are not written to, each of which is one more that is looked at and saved. */
-#define ARMED_QUIETS     40
-#define ARMED_QUIETS_NEW 1
-#define ARMED_WAKE_MAX   128 /* at a look: each costs a watch of inotify */
-#define ARMED_NS         NS_PER_SEC
 
 struct id_key {
 	uint32_t dev, gen; /* gen 0: a directory */
@@ -82,9 +74,7 @@ struct counted {
 	struct memories newcomers, notices;
 	struct buf names; /* newcomers to look for: directory NUL name NUL ("": not known) */
 	unsigned round;
-	int64_t expire_ns; /* when next; likewise: */
-	int64_t armed_ns;
-	uint64_t no_records; /* when the armed files were last looked at */
+	int64_t expire_ns; /* when next */
 	struct counts_stats stats;
 };
 
@@ -377,79 +367,6 @@ void collector_wake(struct collector *c, struct file *f)
 	list_del(&f->in_hot);
 	list_add_tail(&c->hot, &f->in_hot);
 	collector_file_changed(c, f);
-}
-
-bool collector_arm(struct collector *c, struct file *f)
-{
-	struct write_total total;
-
-	if (f->slot < 0 || f->uncounted || f->compressed)
-		return false;
-	write_count_read(c->counts, f->slot, &total);
-	if (!write_count_arm(c->counts, f->slot, total.cuts + f->offset + f->torn, 1))
-		return false;
-	/* Nothing of what it has seen so far will be told. */
-	write_count_read(c->counts, f->slot, &total);
-	return total.calls == f->seen_calls;
-}
-
-/* When it has been quiet for long enough. */
-static int64_t armed_until_ns(const struct collector *c, const struct list *in_hot)
-{
-	const struct file *f = container_of(in_hot, struct file, in_hot);
-
-	return f->changed_ns +
-	       (f->seen_calls ? ARMED_QUIETS : ARMED_QUIETS_NEW) * c->cfg->hot_quiet_ns;
-}
-
-/* In the order of that: nearly the one in which they come. */
-static void armed_add(struct collector *c, struct file *f)
-{
-	int64_t until_ns = armed_until_ns(c, &f->in_hot);
-	struct list *at = c->armed.prev;
-
-	while (at != &c->armed && armed_until_ns(c, at) > until_ns)
-		at = at->prev;
-	list_add_after(at, &f->in_hot);
-}
-
-void collector_rest(struct collector *c, struct file *f)
-{
-	if (c->ending || f->displaced || f->maybe_copy || file_dirty(f) || !collector_arm(c, f))
-		return;
-	list_del(&f->in_hot);
-	armed_add(c, f);
-}
-
-int64_t collector_armed_ns(const struct collector *c)
-{
-	return list_linked(&c->armed) ? armed_until_ns(c, c->armed.next) : INT64_MAX;
-}
-
-void collector_wake_armed(struct collector *c, int64_t now_ns)
-{
-	for (unsigned n = 0; collector_armed_ns(c) <= now_ns && list_linked(&c->armed) &&
-			     (n < ARMED_WAKE_MAX || c->ending);
-	     n++)
-		collector_wake(c, container_of(c->armed.next, struct file, in_hot));
-}
-
-void collector_look_armed(struct collector *c, int64_t now_ns)
-{
-	struct counted *cd = c->counted;
-	uint64_t no_records = cd ? write_count_no_records(c->counts) : 0;
-
-	if (!cd || (no_records == cd->no_records && now_ns < cd->armed_ns))
-		return;
-	cd->no_records = no_records;
-	cd->armed_ns = now_ns + ARMED_NS;
-	list_for_each (l, next, &c->armed) {
-		struct file *f = container_of(l, struct file, in_hot);
-
-		heat_look(c->counts, f, now_ns);
-		if (file_dirty(f))
-			collector_wake(c, f);
-	}
 }
 
 void collector_counts_stats(const struct collector *c, struct counts_stats *ret_stats)

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "collector_armed.h"
 #include "collector_counts.h"
 #include "collector_end.h"
 #include "collector_files.h"

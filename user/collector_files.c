@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "collector_armed.h"
 #include "collector_changes.h"
 #include "collector_counts.h"
 #include "collector_docker.h"

@@ -74,7 +74,8 @@ struct collector {
 	struct priority_shares shares;
 
 	int signal_fd;
-	int64_t look_ns, slow_ns, sweep_ns, retry_ns, check_ns; /* when next */
+	int64_t look_ns, slow_ns, sweep_ns, retry_ns, check_ns, armed_look_ns; /* when next */
+	uint64_t seen_no_records;   /* when the armed files were last looked at */
 	int64_t active_ns;          /* when something was last found, read or written */
 	int64_t start_ns, busy_ns;  /* busy: hot files were last looked at */
 	bool stop, blocked, lively; /* lively: files were hot in two ticks running */

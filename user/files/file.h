@@ -32,16 +32,7 @@ struct gz;
 struct source;
 struct stat;
 
-/* After a restart: of what lies before it only the records are taken that were open, by stream
- * where each begins, plus 1. */
-struct replay {
-	uint64_t before, open[BATCH_STREAMS];
-};
-
-/*
- * What a visit needs stands together in front: among thousands of files each line of the cache that
- * it touches is a miss.
- */
+/* What a visit needs stands in front: among thousands of files each line of the cache is a miss. */
 struct file {
 	struct list in_hot, in_chain;
 	struct chain *chain;
@@ -56,8 +47,7 @@ struct file {
 	bool skip_line, sync_line; /* up to a newline: rest of a cut line; begun inside one */
 	bool hole, after_gap;      /* not read since it was truncated; one before it vanished */
 	bool probe;                /* written to since the last read: read until the end shows */
-	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
-
+	bool uncounted;  /* grew without a counted write (mmap, sendfile): its size is looked at */
 	uint64_t offset; /* the next byte to read */
 	uint64_t torn; /* bytes behind offset without a newline, the rest of the line is awaited */
 	uint64_t size; /* the largest size known; this and on: heat/ */
@@ -65,7 +55,6 @@ struct file {
 	uint64_t rate_mark;          /* of what was written to it, in its chain's rate */
 	int64_t changed_ns;          /* last seen growing */
 	int64_t dirty_ns, served_ns; /* backlog since, 0: none; last drained, or dirty since */
-
 	struct source *source;
 	struct mark mark; /* the bytes before offset */
 	/* Every sink has acknowledged the bytes before it, but for the records that are open there:
@@ -73,16 +62,14 @@ struct file {
 	uint64_t acked, open[BATCH_STREAMS];
 	unsigned inflight; /* spans of this file that the sinks hold, and joins begun in it */
 	uint32_t epoch;    /* truncations: a span of an earlier one says nothing of this content */
-
-	uint64_t sure;        /* its size when a read last showed that it was not rewritten */
-	uint64_t consumed;    /* bytes read or lost over all epochs; with others: drain/account.h */
-	uint64_t seen_truncs; /* noticed; more were cut off since, not yet known how much */
+	uint64_t sure;     /* its size when a read last showed that it was not rewritten */
+	uint64_t consumed; /* bytes read or lost over all epochs; with others: drain/account.h */
+	uint64_t seen_truncs;    /* noticed; more were cut off since, not yet known how much */
 	int64_t uncounted_bytes; /* written beside what its counter says */
 	uint64_t leave_at; /* not followed any more: read up to here, plus 1; 0: it is followed */
 	int64_t failed_ns; /* reads fail since, 0: they do not */
 	struct gz *gz;     /* while it is being inflated, else NULL */
-	struct replay *replay; /* NULL: all is taken */
-
+	struct replay *replay;           /* NULL: all is taken */
 	uint32_t saved_line, changed_at; /* as in struct chain */
 	struct list in_open;             /* by last use, while fd >= 0 (files/descriptors.c) */
 	char *path;                      /* the name it has now; NULL: none that we know */
@@ -94,17 +81,15 @@ struct file {
 	unsigned rotation;             /* of its chain, by which it was displaced */
 	bool sought;                   /* without a name: a rescan was asked for */
 	bool announced, early; /* its birth's event was seen; found before, by its first write */
-	bool resumed;          /* goes on where an earlier run left off */
-	bool unwatchable;      /* inotify is at its limit: polled slowly instead */
+	bool resumed, unwatchable; /* by an earlier run's state; inotify is at its limit */
 	int64_t displaced_ns;
 	uint64_t gz_size;  /* of the compressed file, at the last look */
 	uint64_t expected; /* its size as an earlier run knew it, 0: unknown */
 	uint64_t besides;  /* bytes at its positions that nobody wrote: holes */
 	uint64_t base;     /* of consumed: before its account began, or in a copy's account */
 	uint64_t accounted, accounted_uncounted; /* what the chain's tally has of it */
-	int64_t unsure_ns;
-	uint64_t seen_shrinks; /* at the last truncation that was noticed */
-	int64_t mtime_ns;      /* at the last look at its size */
+	uint64_t seen_shrinks;                   /* at the last truncation that was noticed */
+	int64_t unsure_ns, mtime_ns;             /* the latter: at the last look at its size */
 };
 
 static inline bool file_dirty(const struct file *f)

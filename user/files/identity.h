@@ -23,4 +23,10 @@ struct file_identity {
 	bool inside;       /* the offset is not at the beginning of a line */
 };
 
+/* After a restart: of what lies before it only the records are taken that were open, by stream
+ * where each begins, plus 1. */
+struct replay {
+	uint64_t before, open[3];
+};
+
 #endif
