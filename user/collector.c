@@ -211,8 +211,8 @@ static bool is_idle(struct collector *c, int64_t now_ns)
 	return !any_dirty(c, now_ns);
 }
 
-/* There is time to deliver it here, a tick being long. With --linger 0 it is not: who reads the
- * sink's pipe then waits for the processor of this thread (p99 1.5 instead of 0.6 ms). */
+/* There is time to deliver it here, a tick being long. With --linger 0 there is none: the median
+ * p99 of six runs was 1.11 ms so, and 0.87 with the sink's thread. */
 static void hand_on(struct collector *c, bool more)
 {
 	int64_t waiting = outlet_waiting_since(c->outlet);

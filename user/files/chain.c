@@ -11,6 +11,7 @@
 #include "event/labels.h"
 #include "event/source.h"
 #include "files/file.h"
+#include "files/files_impl.h"
 #include "files/pod_path.h"
 #include "output/batch.h"
 
@@ -144,11 +145,7 @@ static bool older(const struct file *o, const struct file *f, const struct stat 
  * that says so is under way. A compressed generation is never the younger one. */
 static bool is_last(const struct chain *c, const struct file *o, const struct file *f)
 {
-	struct stat st;
-
-	return o == c->live &&
-	       (f->compressed || (o->path && sys.lstat(o->path, &st) == 0 &&
-				  st.st_dev == o->id.dev && st.st_ino == o->id.ino));
+	return o == c->live && (f->compressed || (o->path && file_is_at(o, o->path)));
 }
 
 void chain_insert(struct chain *c, struct file *f, const struct stat *st)

@@ -53,6 +53,13 @@ void file_free(struct file *f)
 	free(f);
 }
 
+bool file_is_at(const struct file *f, const char *path)
+{
+	struct stat st;
+
+	return sys.lstat(path, &st) == 0 && st.st_dev == f->id.dev && st.st_ino == f->id.ino;
+}
+
 int file_set_path(struct file *f, const char *path)
 {
 	char *copy = strcmp(path, f->chain->key) == 0 ? f->chain->key : strdup(path);

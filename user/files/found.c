@@ -115,23 +115,11 @@ static void take_place(struct files *fs, struct file *f)
 		set_displaced(f);
 }
 
-/* Does path lead to f? An event may be about the inode that had the name before. */
-static bool leads_to(const char *path, const struct file *f)
-{
-	struct file_id id;
-	struct stat st;
-
-	if (sys.lstat(path, &st) < 0)
-		return false;
-	id = id_of(&st);
-	return memcmp(&id, &f->id, sizeof(id)) == 0;
-}
-
 /* A known inode has shown up under a name that is not the one we know it by. */
 static void rename_known(struct files *fs, struct file *f, const char *path)
 {
 	if (f->path) {
-		if (leads_to(f->path, f))
+		if (file_is_at(f, f->path))
 			return; /* a second hard link */
 		files_early_leaves(f);
 		table_del(&fs->by_path, &f->by_path);
@@ -429,7 +417,7 @@ void files_gone(struct files *fs, const char *path)
 {
 	struct file *f = files_at(fs, path);
 
-	if (f && !leads_to(path, f))
+	if (f && !file_is_at(f, path))
 		files_lose_name(fs, f);
 }
 

@@ -12,8 +12,8 @@
  * The ring cannot overflow: there are only as many batches as the pool has.
  *
  * While the thread has nothing to do, the one who puts may deliver a batch in its place: under a
- * steady load that saves a third of what a batch costs (a wake-up of another processor, to which
- * the records must come through the caches). One step is all that is tried, but for null, which
+ * steady load that saves about a tenth of all (a wake-up of another processor, to which the records
+ * must come through the caches). One step is all that is tried, but for null, which
  * waits for nothing.
  *
  * Stopping: what was put is still delivered, and waits for a retry become short, since the disk
