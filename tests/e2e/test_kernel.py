@@ -246,11 +246,6 @@ def a_file_that_is_still_there_is_not_lost(t):
 
 # Wake-ups
 
-def wakes(c):
-    with open(f"/proc/{c.pid}/task/{c.pid}/status") as f:
-        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", f.read(), re.M)[1])
-
-
 @suite.case(bpf=BOTH, timeout=60)
 def a_hot_file_needs_no_tick(t):
     """A line each 100 ms: the collector is asleep in between, and each line comes at once."""
@@ -260,11 +255,11 @@ def a_hot_file_needs_no_tick(t):
         told = counts(t, c)
         write(j, log, "c0.0")
         t.check(c.wait_lines(1), "the first line has not come")
-        before, started = wakes(c), time.monotonic()
+        before, started = proc.wakes(c.pid), time.monotonic()
         for seq in range(1, 31):
             time.sleep(0.1)
             write(j, log, "c0.0", seq)
-        per_s = (wakes(c) - before) / (time.monotonic() - started)
+        per_s = (proc.wakes(c.pid) - before) / (time.monotonic() - started)
         j.add_records(c.finish(31, 5))
     if j.problems():
         t.fail(*j.problems())

@@ -116,6 +116,17 @@ def saved(t):
     return max(last, changes, key=lambda s: s.st_mtime_ns)
 
 
+def wait_saved(t, root, timeout=15):
+    """Until the checkpoint has every file of root at its end."""
+    paths = [os.path.join(os.path.realpath(root), name) for name in os.listdir(root)]
+
+    def known():
+        offsets = {line.split()[-1]: int(line.split()[3]) for line in checkpoint(t)}
+        return all(os.path.getsize(path) == offsets.get(path) for path in paths)
+    if not proc.wait_until(known, timeout):
+        raise tap.Failure(f"not everything was saved within {timeout} s: {checkpoint(t)}")
+
+
 # Load
 
 class Gate:

@@ -12,7 +12,7 @@ from lib import tap, tree
 
 BOTH = ("auto", "off")
 TERM, KILL = signal.SIGTERM, signal.SIGKILL
-CHECKPOINT_S = 1.5  # after it a checkpoint has what was delivered before
+CHECKPOINT_S = 3  # after it a checkpoint has what was delivered before, on a busy machine too
 
 
 class Log:

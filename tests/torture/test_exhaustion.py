@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.dont_write_bytecode = True
@@ -359,9 +360,14 @@ def many_files_from_before_with_64_descriptors(t):
 
 # Re-arming
 
-def provoke(t, files, args, tick, latency_max_ms):
+def provoke(t, *args):
+    """In memory: a disk that others write to can hold a line up for seconds."""
+    with tempfile.TemporaryDirectory(prefix="hotdrain-e2e-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as root:
+        provoke_in(root, t, *args)
+
+
+def provoke_in(root, t, files, args, tick, latency_max_ms):
     """provoke.c on so many files. No line may be later than the limit."""
-    root = t.mkdir("pods")
     logs = [tree.Pod(root, name=f"pod-{n}", number=n).log(f"f{n}") for n in range(files)]
     for log in logs:
         tree.append(log, "")

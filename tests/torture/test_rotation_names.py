@@ -113,6 +113,7 @@ def moved_to_another_directory_of_the_root(t):
         other = os.path.join(s.root, "archive")
         os.mkdir(other)
         for k in range(ROUNDS):
+            s.hold()  # else it may be found there first, and be the log of another container
             os.rename(s.log, os.path.join(other, f"old-{k}.log"))
             pause(k)
             s.reopen()

@@ -228,7 +228,7 @@ def the_lock_of_a_killed_instance_does_not_stay(t):
         c.wait_lines(len(texts))
         with open(t.path("state", "lock")) as f:
             t.equal(f.read().strip(), str(c.pid), "what the lock holds")
-        time.sleep(1.5)
+        runs.wait_saved(t, root)
         runs.killed(c)
     wanted = grow(root, 20)
     t.equal(sorted(runs.run(t, root, len(wanted)).messages()), wanted, "messages of the next run")

@@ -13,7 +13,7 @@ collects() {
 		return
 	fi
 	start=$(date +%s)
-	vm_boot "$work/initramfs" PROGRAMS=collect,monitor COLLECT_RUNGS=fs:vfs:kprobe:off TOP_RUNGS=fs ||
+	vm_boot "$work/initramfs" PROGRAMS=collect,monitor COLLECT_RUNGS=fs:vfs:kprobe:off TOP_RUNGS=fs "COLLECT_WARM=${SAN:-}" ||
 		not_ok "$version: shuts down" "no end of init within the time"
 	vm_tap "$version"
 	echo "# $version: $(($(date +%s) - start)) s"

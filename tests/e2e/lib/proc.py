@@ -5,6 +5,7 @@ The test is a child subreaper, so whatever its children leave behind becomes its
 shims detach themselves) and can be found by following parents, never by name.
 """
 import ctypes
+import glob
 import os
 import signal
 import subprocess
@@ -67,7 +68,22 @@ def kill(pid, sig):
     try:
         os.kill(pid, sig)
     except ProcessLookupError:
-        pass
+        return
+    if sig == signal.SIGSTOP:
+        wait_until(lambda: has_stopped(pid), 5)
+
+
+def has_stopped(pid):
+    """With all of its threads, or gone."""
+    for stat in glob.glob(f"/proc/{pid}/task/*/stat"):
+        try:
+            with open(stat) as f:
+                state = f.read().rpartition(")")[2].split()[0]
+        except OSError:
+            continue  # it has ended
+        if state not in "TtZX":
+            return False
+    return True
 
 
 def end(process, timeout=5):
@@ -86,13 +102,22 @@ def cpu_seconds(pid):
     return time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3): CPUCLOCK_SCHED of a process
 
 
-def status_kib(pid, key):
-    """VmHWM, VmRSS, … in KiB."""
+def of_status(pid, key):
     with open(f"/proc/{pid}/status") as f:
         for line in f:
             if line.startswith(key + ":"):
                 return int(line.split()[1])
     raise KeyError(key)
+
+
+def status_kib(pid, key):
+    """VmHWM, VmRSS, … in KiB."""
+    return of_status(pid, key)
+
+
+def wakes(pid):
+    """How often the threads of a process have gone to sleep so far."""
+    return sum(of_status(f"{pid}/task/{tid}", "voluntary_ctxt_switches") for tid in os.listdir(f"/proc/{pid}/task"))
 
 
 def open_paths(pid):

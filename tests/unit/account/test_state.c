@@ -68,12 +68,13 @@ static void put_pieces(struct world *w, uint64_t n, size_t bytes)
 		struct buf piece = {0};
 
 		assert_int_equal(buf_add(&piece, all.data + at, MIN(bytes, all.len - at)), 0);
-		if (at + bytes < all.len)
+		if (at + bytes < all.len) {
 			state_put(w->s, &piece);
-		else
+			assert_int_equal(state_due_ns(w->s), INT64_MAX);
+		} else {
 			state_save(w->s, &piece);
+		}
 		assert_true(!piece.data && !piece.len);
-		assert_int_equal(state_due_ns(w->s), INT64_MAX);
 	}
 	buf_done(&all);
 }
