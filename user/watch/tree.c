@@ -21,17 +21,14 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
-#include "base/table.h"
 #include "event/event.h"
 #include "watch/tree_impl.h"
 #include "watch/watch.h"
 
-#define ROOT_RETRY_NS (NS_PER_SEC / 2)
-#define RELIST_NS     NS_PER_SEC
-#define DANGLING_NS   (5 * NS_PER_SEC)
-#define PAUSE_MIN_NS  (20 * NS_PER_MS)
-#define PAUSE_MAX_NS  (5 * NS_PER_SEC)
-#define DIR_BYTES     8192
+#define DANGLING_NS  (5 * NS_PER_SEC)
+#define PAUSE_MIN_NS (20 * NS_PER_MS)
+#define DIR_BYTES    8192
+#define LIST_TRIES   4
 
 void tree_drop(struct tree *t, struct node *n)
 {
@@ -52,7 +49,7 @@ void tree_push_new(struct tree *t, struct buf *todo, const char *path)
 {
 	struct node *known = node_by_path(&t->nodes, path);
 
-	if (known && (known->round == t->round || (known->wd >= 0 && !t->walking)))
+	if (known && (known->round == t->round || t->relisting || (known->wd >= 0 && !t->walking)))
 		return;
 	if (known && t->walking)
 		known->round = t->round;
@@ -192,6 +189,27 @@ static void list_dir(struct tree *t, struct node *n, int dir_fd, struct buf *tod
 		t->short_of_memory = true;
 }
 
+/*
+ * No event tells of a log that is rotated in between: its name leads to its successor by the time
+ * that it is opened, and the name it has now may have been passed. So it is listed until nothing
+ * has come or gone meanwhile (before Linux 6.13, but for what came within the same clock tick as
+ * the change before).
+ */
+static void list_unwatched(struct tree *t, struct node *n, int dir_fd, struct buf *todo)
+{
+	struct stat before, after;
+
+	for (int i = 0; i < LIST_TRIES; i++) {
+		if (sys.lseek(dir_fd, 0, SEEK_SET) < 0 || sys.fstat(dir_fd, &before) < 0)
+			return;
+		list_dir(t, n, dir_fd, todo);
+		if (sys.fstat(dir_fd, &after) < 0 ||
+		    (after.st_mtim.tv_sec == before.st_mtim.tv_sec &&
+		     after.st_mtim.tv_nsec == before.st_mtim.tv_nsec))
+			return;
+	}
+}
+
 static void open_failed(struct tree *t, const char *path, int err)
 {
 	struct node *n = node_by_path(&t->nodes, path);
@@ -237,11 +255,14 @@ static void add_one(struct tree *t, const char *path, struct buf *todo)
 	n->round = t->round;
 	wd = watch_add_dir(t->watch, fd);
 	if (wd < 0 && wd != -ENOSPC && log_allow(&t->failed_limit, 10 * NS_PER_SEC))
-		log_warn(0, "%s: no watch: %s, looking each second", path, strerror(-wd));
+		log_warn(0, "%s: no watch: %s, looking again and again", path, strerror(-wd));
 	if (wd != n->wd)
 		node_set_watch(&t->nodes, n, wd < 0 ? -1 : wd);
 	dir_added(t, n, fd);
-	list_dir(t, n, fd, todo);
+	if (wd < 0)
+		list_unwatched(t, n, fd, todo);
+	else
+		list_dir(t, n, fd, todo);
 }
 
 void tree_work(struct tree *t, struct buf *todo)
@@ -328,95 +349,18 @@ bool tree_look(struct tree *t, const char *dir, const char *name)
 	return fd >= 0;
 }
 
+void **tree_tag(const struct tree *t, const char *dir)
+{
+	struct node *n = node_by_path(&t->nodes, dir);
+
+	return n ? &n->tag : NULL;
+}
+
 bool tree_wants(const struct tree *t, const char *path)
 {
 	const struct node *n = node_parent_of(&t->nodes, path);
 
 	return n && node_wants(n, strrchr(path, '/') + 1);
-}
-
-/* Lists again those directories that want it; collects the paths first, as listing changes the
- * table. */
-/* want NULL: all. */
-static void relist(struct tree *t, bool (*want)(const struct node *n))
-{
-	struct buf todo = {0};
-
-	for (struct table_node *i = NULL; (i = table_walk(&t->nodes.by_path, i));) {
-		struct node *n = container_of(i, struct node, by_path);
-
-		if (!want || want(n))
-			tree_push(t, &todo, n->path);
-	}
-	tree_work(t, &todo);
-}
-
-static bool want_unwatched(const struct node *n)
-{
-	return n->wd < 0;
-}
-
-static bool want_dangling(const struct node *n)
-{
-	return n->dangling;
-}
-
-bool tree_settling(const struct tree *t)
-{
-	return t->short_of_memory || (t->failed.len && t->pause_ns < NS_PER_SEC);
-}
-
-static void retry_failed(struct tree *t, int64_t now_ns)
-{
-	struct buf todo = t->failed;
-
-	t->failed = (struct buf){0};
-	tree_work(t, &todo);
-	t->pause_ns = t->failed.len ? MIN(t->pause_ns * 2, PAUSE_MAX_NS) : 0;
-	t->retry_ns = now_ns + t->pause_ns;
-}
-
-void tree_rescan(struct tree *t)
-{
-	t->stats.rescans++;
-	tree_check_roots(t);
-	relist(t, NULL);
-}
-
-int64_t tree_next_ns(const struct tree *t)
-{
-	int64_t at = MIN(t->root_ns, t->relist_ns);
-
-	if (t->short_of_memory)
-		return 0;
-	return t->failed.len ? MIN(at, t->retry_ns) : at;
-}
-
-int64_t tree_turn(struct tree *t, int64_t now_ns)
-{
-	if (now_ns >= t->root_ns) {
-		tree_check_roots(t);
-		t->root_ns = now_ns + ROOT_RETRY_NS;
-	}
-	if (now_ns >= t->relist_ns) {
-		if (t->nodes.unwatched)
-			relist(t, want_unwatched);
-		t->relist_ns = now_ns + RELIST_NS;
-	}
-	if (t->dangling_ns && now_ns >= t->dangling_ns) {
-		t->dangling_ns = 0;
-		relist(t, want_dangling);
-	}
-	if (t->failed.len && now_ns >= t->retry_ns)
-		retry_failed(t, now_ns);
-	if (t->short_of_memory) {
-		t->short_of_memory = false;
-		if (t->stale)
-			tree_walk(t);
-		else
-			tree_rescan(t);
-	}
-	return tree_next_ns(t);
 }
 
 void tree_scan(struct tree *t)

@@ -7,7 +7,8 @@
  *
  * Each directory is listed after its watch is in place; what is found twice is reported twice, and
  * who is told must recognise the inode. A directory that got no watch (ENOSPC) is listed again
- * every second; a root that vanished is looked for every half second.
+ * every second, or as often as half of the time allows; a root that vanished is looked for every
+ * half second.
  */
 #ifndef WATCH_TREE_H
 #define WATCH_TREE_H
@@ -35,7 +36,8 @@ struct tree_hooks {
 	 * NULL: then found. */
 	void (*written)(void *ctx, const char *path);
 	/* The directory path, open as fd, is about to be listed, for the first time or again,
-	 * whether it got a watch or not; and it is not known by that path any more. May be NULL. */
+	 * whether it got a watch or not; and it is not known by that path any more. In between path
+	 * stays where it is, and tree_tag is not NULL. May be NULL. */
 	void (*dir_added)(void *ctx, const char *path, int fd);
 	void (*dir_removed)(void *ctx, const char *path);
 	/* A directory was gone before it could be looked into. */
@@ -54,7 +56,7 @@ struct tree_hooks {
 };
 
 struct tree_stats {
-	unsigned dirs, unwatched; /* unwatched: directories without a watch, listed each second */
+	unsigned dirs, unwatched; /* unwatched: without a watch, listed again and again */
 	unsigned roots_missing;
 	uint64_t rescans, links_refused;
 };
@@ -86,6 +88,8 @@ bool tree_event(struct tree *t, const struct event *e);
 bool tree_look(struct tree *t, const char *dir, const char *name);
 /* Is a file called path reported if it is there? Not in a directory that is not known. */
 bool tree_wants(const struct tree *t, const char *path);
+/* What a follower keeps of a directory, NULL to begin with. Returns NULL: it is not known. */
+void **tree_tag(const struct tree *t, const char *dir);
 /* Lists everything again, after an overflow. */
 void tree_rescan(struct tree *t);
 /* Some directory could not be opened only a moment ago. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tree's inside, shared by tree.c (directories and names) and tree_roots.c. */
+/* The tree's inside, shared by tree.c (directories and names), tree_roots.c and tree_turn.c. */
 #ifndef WATCH_TREE_IMPL_H
 #define WATCH_TREE_IMPL_H
 
@@ -20,12 +20,15 @@ struct tree {
 	bool looking, scanning; /* on behalf of tree_look; in tree_scan */
 	bool walking;           /* from the roots to everything that they lead to, in one round */
 	bool stale;             /* nodes that no root leads to may be left */
+	bool relisting;         /* directories without a watch, each by itself */
 	uint8_t round;          /* of work, against links that go round */
 	bool short_of_memory;   /* something was left out: a rescan finds it */
 	struct buf failed; /* directories that could not be opened: tried again after a pause */
 	int64_t retry_ns, pause_ns;
 	struct log_limit refused_limit, failed_limit;
 	int64_t root_ns, relist_ns, dangling_ns; /* dangling_ns 0: no link is */
+	int64_t relist_round_ns;
+	size_t relist_at, relist_left; /* buckets of nodes.by_path; left in this round */
 	struct tree_stats stats;
 };
 

@@ -25,6 +25,7 @@ struct node {
 	struct list sibling, children;
 	struct node *parent;
 	struct node_names *names; /* NULL: none yet */
+	void *tag;                /* see tree_tag */
 	int wd;
 	bool linked;   /* reached by links to files: not recursive, and only names in names */
 	bool dangling; /* holds a link that leads nowhere yet */

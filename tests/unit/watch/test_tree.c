@@ -2,6 +2,14 @@
 /* The tree with its real inotify: what is there, and what it reports, must agree. */
 #include "tree_world.h"
 
+static const char *in(struct world *w, const char *name)
+{
+	static char path[160];
+
+	snprintf(path, sizeof(path), "%s/%s", w->dir, name);
+	return path;
+}
+
 static void what_exists_is_found_at_any_depth(void **state)
 {
 	struct world *w = *state;
@@ -51,6 +59,7 @@ static void moved_directory_takes_its_files_along(void **state)
 	settle(w);
 	assert_int_equal(w->n, 1);
 	assert_true(has(w, "z/c/0.log"));
+	assert_null(tree_tag(w->tree, in(w, "a/b")));
 	run(w, "touch z/c/1.log");
 	settle(w);
 	assert_true(has(w, "z/c/1.log"));
@@ -142,12 +151,64 @@ static void without_watches_directories_are_listed_again(void **state)
 	tree_stats(w->tree, &stats);
 	assert_int_equal(stats.unwatched, 2);
 	run(w, "mkdir -p a/b; touch a/0.log a/b/1.log");
-	tree_turn(w->tree, clock_now_ns() + 10 * NS_PER_SEC);
+	relist(w, clock_now_ns() + 10 * NS_PER_SEC);
 	assert_int_equal(w->n, 2);
 	sys.inotify_add_watch = inotify_add_watch;
-	tree_turn(w->tree, clock_now_ns() + 20 * NS_PER_SEC);
+	relist(w, clock_now_ns() + 20 * NS_PER_SEC);
 	tree_stats(w->tree, &stats);
 	assert_int_equal(stats.unwatched, 0);
+}
+
+static unsigned opened;
+
+static int counting_open(const char *path, int flags)
+{
+	opened++;
+	return open(path, flags | O_NOFOLLOW);
+}
+
+/* Thousands of them keep nothing else waiting: each turn looks at some. A new one is found by its
+ * parent's, whatever is listed with it. */
+static void without_watches_a_turn_lists_some(void **state)
+{
+	struct world *w = *state;
+	int64_t now_ns = clock_now_ns() + NS_PER_SEC;
+	int (*open_plain)(const char *path, int flags) = sys.open_plain;
+	unsigned most = 0, all = 0;
+
+	sys.inotify_add_watch = no_watch;
+	run(w, "mkdir -p deep && cd deep && seq 4000 | xargs mkdir");
+	start(w, "");
+	run(w, "mkdir deep/4000/new; touch deep/4000/new/0.log");
+	sys.open_plain = counting_open;
+	for (int i = 0; i < 20000 && !w->n; i++) {
+		opened = 0;
+		tree_turn(w->tree, now_ns += 20 * NS_PER_MS);
+		most = MAX(most, opened);
+		all += opened;
+	}
+	sys.open_plain = open_plain;
+	assert_true(has(w, "deep/4000/new/0.log"));
+	assert_in_range(most, 1, 3000);
+	assert_in_range(all, 1, 2 * 4010);
+	sys.inotify_add_watch = inotify_add_watch;
+}
+
+/* It has been passed in the listing by the name it has then: it must be found before anybody reads
+ * its successor. */
+static void without_watches_what_is_rotated_meanwhile_is_found(void **state)
+{
+	struct world *w = *state;
+
+	sys.inotify_add_watch = no_watch;
+	run(w,
+	    "mkdir a; touch a/0.log; sleep 0.02"); /* a directory's clock is coarse before 6.13 */
+	w->rotating = in(w, "a/0.log");
+	start(w, "");
+	sys.inotify_add_watch = inotify_add_watch;
+	assert_null(w->rotating);
+	assert_true(has(w, "a/0.log"));
+	assert_true(has(w, "a/0.log.1"));
 }
 
 /* What cannot be watched is listed again and again, but not while it is being listed. */
@@ -162,7 +223,7 @@ static void links_that_go_round_without_watches(void **state)
 	tree_stats(w->tree, &stats);
 	assert_int_equal(stats.unwatched, 3);
 	assert_int_equal(w->n, 1);
-	tree_turn(w->tree, clock_now_ns() + 10 * NS_PER_SEC);
+	relist(w, clock_now_ns() + 10 * NS_PER_SEC);
 	tree_stats(w->tree, &stats);
 	assert_int_equal(stats.unwatched, 3);
 	sys.inotify_add_watch = inotify_add_watch;
@@ -361,14 +422,6 @@ static void a_root_that_is_missing_covers_nothing(void **state)
 	assert_true(covers(w, "root/a/0.log"));
 }
 
-static const char *in(struct world *w, const char *name)
-{
-	static char path[160];
-
-	snprintf(path, sizeof(path), "%s/%s", w->dir, name);
-	return path;
-}
-
 static void directories_are_told_of_when_they_come_and_go(void **state)
 {
 	struct world *w = *state;
@@ -393,7 +446,7 @@ static void directories_without_a_watch_are_told_of(void **state)
 	start(w, "");
 	assert_int_equal(w->n_dirs, 3);
 	run(w, "rm -r a/b");
-	tree_turn(w->tree, clock_now_ns() + 10 * NS_PER_SEC);
+	relist(w, clock_now_ns() + 10 * NS_PER_SEC);
 	assert_int_equal(w->n_dirs, 2);
 }
 
@@ -458,6 +511,8 @@ static const struct CMUnitTest tests[] = {
 	T(links_lead_into_the_pods_beside),
 	T(links_out_of_the_roots_are_refused),
 	T(without_watches_directories_are_listed_again),
+	T(without_watches_a_turn_lists_some),
+	T(without_watches_what_is_rotated_meanwhile_is_found),
 	T(links_that_go_round_without_watches),
 	T(overflow_is_answered_by_a_rescan),
 	T(one_shot_can_be_armed_again_after_its_event),

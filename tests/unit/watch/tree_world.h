@@ -31,6 +31,7 @@ struct world {
 	unsigned n_dirs, dirs_listed;
 	char last_vanished[160], from[160];
 	char alias[160];
+	const char *rotating; /* is rotated when it is found: to this with .1 behind it */
 	bool in_start;
 	unsigned old, unfollowed; /* files found while a root was added; calls */
 };
@@ -51,6 +52,14 @@ static inline void found(void *ctx, const char *path, const char *alias)
 	snprintf(w->names[w->n++], sizeof(w->names[0]), "%s", path);
 	snprintf(w->alias, sizeof(w->alias), "%s", alias ? alias : "");
 	w->old += w->in_start;
+	if (w->rotating && strcmp(path, w->rotating) == 0) {
+		char rotated[160];
+
+		w->rotating = NULL;
+		snprintf(rotated, sizeof(rotated), "%s.1", path);
+		assert_int_equal(rename(path, rotated), 0);
+		test_write(path, "w", "new");
+	}
 }
 
 static inline void starting(void *ctx, bool begin)
@@ -93,26 +102,37 @@ static inline void written(void *ctx, const char *path)
 	found(ctx, path, NULL);
 }
 
-static inline void dir_removed(void *ctx, const char *path)
+static inline void forget_dir(struct world *w, const char *path)
 {
-	struct world *w = ctx;
-
 	for (unsigned i = 0; i < w->n_dirs; i++)
 		if (strcmp(w->dirs[i], path) == 0)
 			memmove(w->dirs[i--], w->dirs[--w->n_dirs], sizeof(w->dirs[0]));
 }
 
+static inline void dir_removed(void *ctx, const char *path)
+{
+	struct world *w = ctx;
+
+	assert_ptr_equal(*tree_tag(w->tree, path), w);
+	forget_dir(w, path);
+}
+
 static inline void dir_added(void *ctx, const char *path, int fd)
 {
 	struct world *w = ctx;
+	void **tag = tree_tag(w->tree, path);
 	struct stat there, st;
+
+	assert_true(!*tag || *tag == w);
+	*tag = w;
 
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(stat(path, &there), 0);
 	assert_int_equal(st.st_ino, there.st_ino);
-	dir_removed(ctx, path);
-	snprintf(w->dirs[w->n_dirs++], sizeof(w->dirs[0]), "%s", path);
+	forget_dir(w, path);
 	w->dirs_listed++;
+	if (w->n_dirs < ARRAY_SIZE(w->dirs))
+		snprintf(w->dirs[w->n_dirs++], sizeof(w->dirs[0]), "%s", path);
 }
 
 static inline int on_flush(void *ctx, struct event *events, size_t n)
@@ -136,6 +156,13 @@ static inline void settle(struct world *w)
 
 	while (poll(&fd, 1, 100) == 1)
 		event_queue_flush(w->queue);
+}
+
+/* A round of directories without a watch, however many turns of the tree it takes. */
+static inline void relist(struct world *w, int64_t now_ns)
+{
+	for (int i = 0; i < 49; i++)
+		tree_turn(w->tree, now_ns + i * 100 * NS_PER_MS);
 }
 
 static inline void start_roots(struct world *w, char *const *roots, size_t n)
