@@ -51,22 +51,25 @@ $(B)/hotdrain: $(OBJ)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/%.o: %.c | $(B)/write_count.skel.h
+$(B)/%.o: %.c | $(B)/write_count.skel.h $(B)/warm_reads.skel.h
 	$(call say,CC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(B)/user/serve/page.o: user/serve/page.html
 
-$(B)/write_count.bpf.o: bpf/write_count.bpf.c bpf/write_slot.bpf.h bpf/write_count.h vmlinux/vmlinux.h
+$(B)/write_count.bpf.o: bpf/write_slot.bpf.h bpf/write_count.h
+$(B)/warm_reads.bpf.o: bpf/warm_reads.h
+
+$(B)/%.bpf.o: bpf/%.bpf.c vmlinux/vmlinux.h
 	$(call say,BPF)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -target bpf -O2 -g -Wall -Werror -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Ibpf -Ivmlinux -c -o $@.tmp $<
 	$(Q)llvm-strip -g $@.tmp && mv $@.tmp $@
 
-$(B)/write_count.skel.h: $(B)/write_count.bpf.o
+$(B)/%.skel.h: $(B)/%.bpf.o
 	$(call say,SKEL)
-	$(Q)$(BPFTOOL) gen skeleton $< name write_count_bpf > $@.tmp && mv $@.tmp $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
 
 $(B)/tests/unit/%: tests/unit/%.c $(LIB_OBJ)
 	$(call say,TEST)

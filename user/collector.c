@@ -260,7 +260,7 @@ static void drain_held(struct collector *c, int64_t deadline_ns)
 	bool more = true;
 
 	c->ending = true;
-	collector_wake_armed(c, INT64_MAX);
+	collector_wake_armed(c);
 	do {
 		int64_t now = clock_now_ns();
 

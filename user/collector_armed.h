@@ -17,11 +17,13 @@ bool collector_arm(struct collector *c, struct file *f);
 void collector_rest(struct collector *c, struct file *f);
 /* It is, at the next tick. */
 void collector_wake(struct collector *c, struct file *f);
-/* When the first of the armed files has been quiet long enough to be watched instead; and wakes
- * some of those that have, at the end all. */
-int64_t collector_armed_ns(const struct collector *c);
-void collector_wake_armed(struct collector *c, int64_t now_ns);
-/* A record may have been lost: looked at once a second, sooner where the kernel says so. */
+void collector_wake_armed(struct collector *c); /* all */
+/* f is neither hot nor slow nor armed. */
+void collector_detach(struct collector *c, struct file *f);
+/* Once a second, sooner where the kernel says that a record was lost: those are woken that have
+ * more to read after all, and some at a tick of those that were quiet long enough to be watched
+ * instead. When next. */
 void collector_look_armed(struct collector *c, int64_t now_ns);
+int64_t collector_armed_ns(const struct collector *c);
 
 #endif

@@ -9,10 +9,10 @@
  *   changes: all that was marked since, written anew at each save  -------------+ changed, a minute
  *                                                                                 has passed
  *
- * Whatever is on one of the collector's lists (hot, slow, armed) counts as changed, and who comes
- * onto one is marked: a file that rests has the entry it had. What belongs to no file or log of the
- * tables (files that a sink still holds, those freed a moment ago, what an earlier run left, sums
- * of logs that are gone) is little, and written anew each time.
+ * Whatever is hot, slow or armed counts as changed, and who comes to be that is marked: a file that
+ * rests has the entry it had. What belongs to no file or log of the tables (files that a sink still
+ * holds, those freed a moment ago, what an earlier run left, sums of logs that are gone) is little,
+ * and written anew each time.
  *
  * A failed save is followed by a whole one, as are the start and whatever is too rare to be
  * followed up. The minute bounds what is repeated where the changes cannot be read at a start.
@@ -340,7 +340,8 @@ static int build_whole(struct collector *c, struct buf *ret_text)
 	ch->whole_ns = clock_now_ns();
 	mark_list(c, &c->hot);
 	mark_list(c, &c->slow);
-	mark_list(c, &c->armed);
+	for (size_t i = 0; i < c->n_armed; i++)
+		collector_file_changed(c, c->armed[i]);
 	*ret_text = s.text;
 	return 0;
 }

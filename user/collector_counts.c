@@ -3,7 +3,8 @@
  * What the programs in the kernel tell: files that were written to before anybody had them open,
  * and files that have more to read (collector_armed.c).
  *
- *   dirs        the tree's directories, whose files enrol themselves; by path and by kernel id
+ *   dirs        the tree's directories, whose files enrol themselves; by kernel id, and by path as
+ *               the tree's tags
  *   newcomers   enrolled files by their kernel id, with the path they had then: their directory may
  *               be gone when it turns out that nobody could open them
  *   notices     paths of files counted as vanished a moment ago: such a file's bytes belong to an
@@ -26,6 +27,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/prefetch.h"
 #include "base/sys.h"
 #include "base/table.h"
 #include "collector_armed.h"
@@ -36,12 +38,14 @@
 #include "collector_state.h"
 #include "config.h"
 #include "files/files.h"
+#include "heat/warm_reads.h"
 #include "heat/write_told.h"
 #include "watch/tree.h"
 
 #define EXPIRE_NS    (3 * NS_PER_SEC)
 #define REMEMBER_NS  (15 * NS_PER_SEC) /* longer than until a newcomer expires */
 #define REMEMBER_MAX 65536
+#define SOURCE_BYTES 192 /* of struct source, with a path as the kubelet makes them */
 
 struct id_key {
 	uint32_t dev, gen; /* gen 0: a directory */
@@ -49,9 +53,10 @@ struct id_key {
 };
 
 struct counted_dir {
-	struct table_node by_path, by_id;
+	struct table_node by_id;
 	struct id_key key;
-	unsigned listed; /* in this round of newcomers */
+	const char *path; /* the tree's, until it says that the directory is removed */
+	unsigned listed;  /* in this round of newcomers */
 };
 
 /* A newcomer by id, or a notice by path. */
@@ -70,7 +75,7 @@ struct memories {
 };
 
 struct counted {
-	struct table dirs, dirs_by_id;
+	struct table dirs;
 	struct memories newcomers, notices;
 	struct buf names; /* newcomers to look for: directory NUL name NUL ("": not known) */
 	unsigned round;
@@ -78,35 +83,29 @@ struct counted {
 	struct counts_stats stats;
 };
 
-/* The tree's, until it says that the directory is removed. */
-static const char *dir_path(const struct counted_dir *d)
-{
-	return d->by_path.key;
-}
-
 static dev_t dev_of(uint32_t kernel_dev)
 {
 	return makedev(kernel_dev >> 20, kernel_dev & 0xfffff);
 }
 
-static void dir_forget(struct counted *cd, struct counted_dir *d)
+static void dir_forget(struct collector *c, struct counted_dir *d)
 {
-	table_del(&cd->dirs, &d->by_path);
-	table_del(&cd->dirs_by_id, &d->by_id);
+	*tree_tag(c->tree, d->path) = NULL;
+	table_del(&c->counted->dirs, &d->by_id);
 	free(d);
 }
 
-static struct counted_dir *dir_at(const struct counted *cd, const char *path)
+static struct counted_dir *dir_at(const struct collector *c, const char *path)
 {
-	struct table_node *n = table_get(&cd->dirs, path, strlen(path));
+	void **tag = tree_tag(c->tree, path);
 
-	return n ? container_of(n, struct counted_dir, by_path) : NULL;
+	return tag ? *tag : NULL;
 }
 
 static struct counted_dir *dir_of(const struct counted *cd, const struct write_id *id)
 {
 	struct id_key key = {.dev = id->dev, .ino = id->ino};
-	struct table_node *n = table_get(&cd->dirs_by_id, &key, sizeof(key));
+	struct table_node *n = table_get(&cd->dirs, &key, sizeof(key));
 
 	return n ? container_of(n, struct counted_dir, by_id) : NULL;
 }
@@ -114,28 +113,29 @@ static struct counted_dir *dir_of(const struct counted *cd, const struct write_i
 void collector_dir_removed(void *ctx, const char *path)
 {
 	struct collector *c = ctx;
-	struct counted_dir *d = c->counted ? dir_at(c->counted, path) : NULL;
+	struct counted_dir *d = c->counted ? dir_at(c, path) : NULL;
 
 	if (!d)
 		return;
 	write_count_del_dir(c->counts, &(struct write_id){d->key.dev, d->key.ino});
-	dir_forget(c->counted, d);
+	dir_forget(c, d);
 }
 
 /* A moved directory is added at its new path before or after it is removed at the old one. */
-static void dir_new(struct counted *cd, const char *path, const struct write_id *id)
+static void dir_new(struct collector *c, const char *path, const struct write_id *id)
 {
-	struct counted_dir *d = dir_of(cd, id);
+	struct counted_dir *d = dir_of(c->counted, id);
 
 	if (d)
-		dir_forget(cd, d);
+		dir_forget(c, d);
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return; /* what enrols there is found by the other ways */
 	d->key = (struct id_key){.dev = id->dev, .ino = id->ino};
-	if (table_add(&cd->dirs, &d->by_path, path, strlen(path)) < 0 ||
-	    table_add(&cd->dirs_by_id, &d->by_id, &d->key, sizeof(d->key)) < 0)
-		dir_forget(cd, d);
+	d->path = path;
+	*tree_tag(c->tree, path) = d;
+	if (table_add(&c->counted->dirs, &d->by_id, &d->key, sizeof(d->key)) < 0)
+		dir_forget(c, d);
 }
 
 /* Its id is what fstat says of it. */
@@ -148,7 +148,7 @@ void collector_dir_added(void *ctx, const char *path, int fd)
 
 	if (!c->counted)
 		return;
-	d = dir_at(c->counted, path);
+	d = dir_at(c, path);
 	if (d && sys.fstat(fd, &st) < 0)
 		return;
 	if (d && dev_of(d->key.dev) == st.st_dev && d->key.ino == st.st_ino)
@@ -156,7 +156,7 @@ void collector_dir_added(void *ctx, const char *path, int fd)
 	if (d)
 		collector_dir_removed(c, path);
 	if (write_count_add_dir(c->counts, fd, &id) == 0)
-		dir_new(c->counted, path, &id);
+		dir_new(c, path, &id);
 }
 
 void collector_dirs_known(struct collector *c)
@@ -236,7 +236,7 @@ static bool path_of(struct collector *c, const struct write_enrolled *e, char *p
 	const struct counted_dir *d = dir_of(c->counted, &e->dir);
 
 	return d && *e->name &&
-	       snprintf(path, PATH_MAX, "%s/%s", strcmp(dir_path(d), "/") == 0 ? "" : dir_path(d),
+	       snprintf(path, PATH_MAX, "%s/%s", strcmp(d->path, "/") == 0 ? "" : d->path,
 			e->name) < PATH_MAX &&
 	       tree_wants(c->tree, path) && !files_ignores(c->files, path);
 }
@@ -260,17 +260,35 @@ static void enrolled(void *ctx, const struct write_enrolled *e)
 		return;
 	if (*e->name)
 		memory_new(&c->counted->newcomers, path, &key);
-	if (buf_add(names, dir_path(d), strlen(dir_path(d)) + 1) < 0 ||
+	if (buf_add(names, d->path, strlen(d->path) + 1) < 0 ||
 	    buf_add(names, e->name, strlen(e->name) + 1) < 0)
 		names->len = before;
 }
 
-static void woken(void *ctx, void *owner)
+/* What a visit needs of a file; then, when that is there, what it points to, and what the kernel
+ * needs. */
+static void prefetch(void *const *owners, size_t n, struct warm_reads *warm)
+{
+	for (size_t i = 0; i < n; i++)
+		cache_prefetch(owners[i], offsetof(struct file, in_open));
+	for (size_t i = 0; i < n; i++) {
+		const struct file *f = owners[i];
+
+		cache_prefetch(f->chain, offsetof(struct chain, by_key));
+		cache_prefetch(f->source, SOURCE_BYTES);
+		warm_reads_add(warm, f->fd, f->offset);
+	}
+	warm_reads_run(warm);
+}
+
+static void woken(void *ctx, void *const *owners, size_t n)
 {
 	struct collector *c = ctx;
 
-	c->counted->stats.woken++;
-	collector_wake(c, owner);
+	c->counted->stats.woken += n;
+	prefetch(owners, n, c->warm);
+	for (size_t i = 0; i < n; i++)
+		collector_wake(c, owners[i]);
 }
 
 /* Each directory is listed once: after the last of these records. */
@@ -286,10 +304,10 @@ static void look_for_newcomers(struct collector *c)
 
 		dir = names.data + at;
 		name = dir + strlen(dir) + 1;
-		d = dir_at(c->counted, dir);
+		d = dir_at(c, dir);
 		if (!d || d->listed == c->counted->round || !tree_look(c->tree, dir, name))
 			continue;
-		d = dir_at(c->counted, dir); /* looking can change the tree */
+		d = dir_at(c, dir); /* looking can change the tree */
 		if (d)
 			d->listed = c->counted->round;
 	}
@@ -362,28 +380,31 @@ void collector_expire_counts(struct collector *c, int64_t now_ns)
 	c->counted->expire_ns = now_ns == INT64_MAX ? now_ns : now_ns + EXPIRE_NS;
 }
 
-void collector_wake(struct collector *c, struct file *f)
-{
-	list_del(&f->in_hot);
-	list_add_tail(&c->hot, &f->in_hot);
-	collector_file_changed(c, f);
-}
-
 void collector_counts_stats(const struct collector *c, struct counts_stats *ret_stats)
 {
 	*ret_stats = c->counted ? c->counted->stats : (struct counts_stats){0};
 }
 
+static bool may_wake(enum rung rung)
+{
+	return rung != RUNG_KPROBE && rung != RUNG_OFF;
+}
+
 int collector_open_counts(struct collector *c)
 {
 	const char *pin = c->cfg->bpf_pin;
-	int r = write_count_new(c->cfg->bpf, c->cfg->files_max,
-				strcmp(pin, "none") != 0 ? pin : NULL, &c->counts);
+	int r = may_wake(c->cfg->bpf) ? warm_reads_new(&c->warm) : -EOPNOTSUPP;
 
+	log_debug("bpf: reads are %s%s", r < 0 ? "not warmed: " : "warmed",
+		  r < 0 ? strerror(-r) : "");
+	r = write_count_new(c->cfg->bpf, c->cfg->files_max, strcmp(pin, "none") != 0 ? pin : NULL,
+			    &c->counts);
 	if (r == -EBUSY)
 		return log_err(r, "bpf.pin %s: in use by another hotdrain", pin);
 	if (r < 0)
 		return log_err(r, "bpf: %s", strerror(-r));
+	if (!may_wake(write_count_rung(c->counts)))
+		c->warm = warm_reads_free(c->warm);
 	if (write_count_rung(c->counts) == RUNG_OFF)
 		return 0;
 	c->counted = calloc(1, sizeof(*c->counted));
@@ -406,12 +427,14 @@ void collector_close_counts(struct collector *c)
 	struct table_node *n;
 
 	write_count_free(c->counts);
+	warm_reads_free(c->warm);
 	if (!cd)
 		return;
-	while ((n = table_walk(&cd->dirs, NULL)))
-		dir_forget(cd, container_of(n, struct counted_dir, by_path));
+	while ((n = table_walk(&cd->dirs, NULL))) { /* the tree and its tags are gone */
+		table_del(&cd->dirs, n);
+		free(container_of(n, struct counted_dir, by_id));
+	}
 	table_done(&cd->dirs);
-	table_done(&cd->dirs_by_id);
 	memories_done(&cd->newcomers);
 	memories_done(&cd->notices);
 	buf_done(&cd->names);

@@ -33,7 +33,8 @@
 #define INFLATING_MAX 4 /* compressed files at once: each has a window in memory */
 #define SLOW_NS       (250 * NS_PER_MS)
 #define PROMPT_NS     (NS_PER_MS / 4)
-#define LOOK_SHARE    5 /* of the time that looking may take */
+#define LOOK_SHARE    5 /* of the time that looking may take; it is measured where it may be more */
+#define LOOK_FILE_NS  400
 
 /* Closed, and without a name to open it by. */
 static bool is_lost(const struct file *f)
@@ -74,32 +75,35 @@ static void look_at_all_hot(struct collector *c, int64_t now_ns)
 	/* With --linger 0 nothing waits, but a wake-up for every line would be too many. */
 	int64_t tick_ns = c->cfg->linger_ns ? c->cfg->tick_ns : MIN(c->cfg->tick_ns, PROMPT_NS);
 	bool any = list_linked(&c->hot);
-	int64_t begin_ns = clock_thread_ns();
+	bool many = (int64_t)c->hot_n * LOOK_FILE_NS * LOOK_SHARE >= tick_ns;
+	int64_t begin_ns = many ? clock_thread_ns() : 0;
 
+	c->hot_n = 0;
 	c->lively = any && now_ns - c->busy_ns <= 2 * tick_ns;
 	if (any) {
 		c->busy_ns = now_ns;
 		c->look_ns = now_ns + tick_ns;
 	}
 	c->held_bytes = 0;
-	list_for_each (l, next, &c->hot)
+	list_for_each (l, next, &c->hot) {
 		look_at_hot(c, container_of(l, struct file, in_hot), now_ns);
+		c->hot_n++;
+	}
 	collector_drop_held(c);
 	/* Thousands of files without a counter, unread before a sink that is stuck. */
-	if (any)
+	if (many && any)
 		c->look_ns = MAX(c->look_ns, now_ns + LOOK_SHARE * (clock_thread_ns() - begin_ns));
 }
 
 void collector_look(struct collector *c, int64_t now_ns)
 {
 	if (now_ns >= c->look_ns) {
-		collector_wake_armed(c, now_ns);
+		collector_look_armed(c, now_ns);
 		look_at_all_hot(c, now_ns);
 	}
 	if (now_ns < c->slow_ns)
 		return;
 	c->slow_ns = now_ns + SLOW_NS;
-	collector_look_armed(c, now_ns);
 	list_for_each (l, next, &c->slow) {
 		struct file *f = container_of(l, struct file, in_hot);
 

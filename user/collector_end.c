@@ -123,8 +123,9 @@ static void close_gz(struct collector *c, struct file *f, int64_t now_ns)
 		f->probe = true;
 		return;
 	}
-	if (state == GZ_SHORT && sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size != f->gz_size) {
-		f->gz_size = (uint64_t)st.st_size;
+	if (state == GZ_SHORT && sys.fstat(f->fd, &st) == 0 &&
+	    (uint64_t)st.st_size != f->stat_mark) {
+		f->stat_mark = (uint64_t)st.st_size;
 		f->probe = true;
 		f->changed_ns = now_ns;
 		return;

@@ -33,7 +33,7 @@
 
 static void make_hot(struct collector *c, struct file *f, int64_t now_ns)
 {
-	list_del(&f->in_hot); /* it may be on the slow list */
+	collector_detach(c, f);
 	list_add_tail(&c->hot, &f->in_hot);
 	f->changed_ns = now_ns;
 	collector_file_changed(c, f);
@@ -60,7 +60,7 @@ static void opened(void *ctx, struct file *f)
 		write_count_read(c->counts, f->slot, &total);
 	heat_look_size(f, now); /* after the counter, so that nothing falls between */
 	f->uncounted_bytes = (int64_t)(f->size - total.bytes);
-	f->seen_shrinks = total.shrinks;
+	f->seen_shrinks = (uint32_t)total.shrinks;
 	account_begin(f, c->counts, ACCOUNT_UNKNOWN);
 	collector_restore_chain(c, f->chain);
 	collector_docker_found(c, f->chain);
@@ -100,7 +100,7 @@ static void released(void *ctx, struct file *f)
 	if (c->state)
 		collector_identify(f);
 	collector_changed(c, clock_now_ns());
-	list_del(&f->in_hot);
+	collector_detach(c, f);
 	if (f->wd >= 0)
 		watch_del(c->watch, f->wd);
 	if (f->leave_at)
@@ -304,7 +304,7 @@ void collector_cool_down(struct collector *c, struct file *f, int64_t now_ns)
 	} else if (wd != -EEXIST) {
 		f->unwatchable = true;
 	}
-	list_del(&f->in_hot);
+	collector_detach(c, f);
 	collector_arm(c, f); /* where inotify has no watch left, or loses an event */
 	if (heat_look_size(f, now_ns)) {
 		if (f->slot >= 0) {

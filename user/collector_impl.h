@@ -46,6 +46,7 @@ struct collector {
 	struct tree *tree;
 	struct files *files;
 	struct write_count *counts;
+	struct warm_reads *warm; /* NULL: this kernel cannot, or tells nothing */
 	struct counted *counted; /* NULL: no program counts */
 	struct outlet *outlet;
 	struct state *state;          /* NULL: nothing is saved */
@@ -68,14 +69,18 @@ struct collector {
 	struct containers *containers; /* NULL: no --docker */
 
 	struct list hot, slow; /* looked at each tick; a few times a second */
-	struct list armed;     /* hot, but the kernel tells: in the order they become quiet */
+	size_t hot_n;          /* at the last look */
+	struct file **armed;   /* hot, but the kernel tells */
+	size_t n_armed, armed_max;
+	size_t armed_next; /* of a look under way: those before it are still to be looked at */
 	struct claim *claims, **scratch;
 	size_t n_claims, max_claims;
 	struct priority_shares shares;
 
 	int signal_fd;
-	int64_t look_ns, slow_ns, sweep_ns, retry_ns, check_ns, armed_look_ns; /* when next */
-	uint64_t seen_no_records;   /* when the armed files were last looked at */
+	int64_t look_ns, slow_ns, sweep_ns, retry_ns, check_ns; /* when next */
+	int64_t armed_look_ns;      /* when the armed files were last looked at, */
+	uint64_t seen_no_records;   /* and then */
 	int64_t active_ns;          /* when something was last found, read or written */
 	int64_t start_ns, busy_ns;  /* busy: hot files were last looked at */
 	bool stop, blocked, lively; /* lively: files were hot in two ticks running */

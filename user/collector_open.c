@@ -206,7 +206,6 @@ int collector_new(struct config *cfg, struct collector **ret_collector)
 	c->cfg = cfg;
 	c->signal_fd = -1;
 	list_init(&c->hot);
-	list_init(&c->armed);
 	list_init(&c->slow);
 	list_init(&c->gone);
 	list_init(&c->recent);
@@ -247,6 +246,7 @@ void collector_free(struct collector *c)
 		free(container_of(l, struct gone, in_gone));
 	close_fd(&c->signal_fd);
 	free(c->claims);
+	free(c->armed);
 	free(c->scratch);
 	free(c);
 }

@@ -236,7 +236,7 @@ void collector_state(struct collector *c)
 		"  events: %" PRIu64 ", overflows %" PRIu64 ", rescans %" PRIu64
 		"; turns without a free batch %" PRIu64 "\n",
 		rung_name(write_count_rung(c->counts)), order_name(c->cfg->order), files.open,
-		length(&c->hot) + length(&c->armed), length(&c->slow), files.unreadable,
+		length(&c->hot) + (unsigned)c->n_armed, length(&c->slow), files.unreadable,
 		files.vanished, tree.dirs, tree.unwatched, tree.roots_missing, watch.events,
 		watch.overflows, tree.rescans, c->blocked_turns);
 	fprintf(stderr,

@@ -66,7 +66,7 @@ static struct status_row *row_put(struct filling *f, const char *path, const str
 
 static bool is_hot(const struct file *f)
 {
-	return f->displaced || list_linked(&f->in_hot);
+	return f->displaced || file_attended(f);
 }
 
 static void row_from_files(const struct collector *c, const struct chain *chain,
@@ -215,7 +215,7 @@ static void fill_files(struct filling *f)
 	collector_tally(c, &t);
 	files_each(c->files, count_file, f);
 	s->files_open = files.open;
-	s->files_hot = length(&c->hot) + length(&c->armed);
+	s->files_hot = length(&c->hot) + (unsigned)c->n_armed;
 	s->files_slow = length(&c->slow);
 	s->files_idle = files.open - MIN(files.open, s->files_hot + s->files_slow);
 	s->files_closed = files.closed;

@@ -51,6 +51,23 @@ struct super_block {
 	long unsigned int s_magic;
 };
 
+struct hlist_head {
+	struct hlist_node *first;
+};
+
+struct xarray {
+	void *xa_head;
+};
+
+struct xa_node {
+	unsigned char shift;
+	void *slots[64];
+};
+
+struct address_space {
+	struct xarray i_pages;
+};
+
 struct inode {
 	umode_t i_mode;
 	struct super_block *i_sb;
@@ -58,6 +75,8 @@ struct inode {
 	unsigned int i_nlink;
 	loff_t i_size;
 	__u32 i_generation;
+	struct address_space i_data;
+	__u32 i_fsnotify_mask;
 };
 
 struct qstr {

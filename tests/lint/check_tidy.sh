@@ -27,7 +27,7 @@ if ! command -v clang-tidy >/dev/null; then
 	skipped clang_tidy_has_nothing_to_say "no clang-tidy"
 	verdicts_end
 fi
-if [ ! -e "${B:-build}/write_count.skel.h" ]; then
+if [ ! -e "${B:-build}/warm_reads.skel.h" ]; then
 	skipped clang_tidy_has_nothing_to_say "not built yet"
 	verdicts_end
 fi

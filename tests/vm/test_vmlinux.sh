@@ -37,12 +37,14 @@ check_finds_faults() {
 }
 
 compiles() {
-	if out=$("${CLANG:-clang}" -target bpf -O2 -g -Wall -Werror -mcpu=v3 "-D__TARGET_ARCH_$1" \
-		-Ibpf -Ivmlinux -c -o "$work/$1.o" bpf/write_count.bpf.c 2>&1); then
-		ok "the programs compile for $1"
-	else
-		not_ok "the programs compile for $1" "$out"
-	fi
+	for program in bpf/*.bpf.c; do
+		if out=$("${CLANG:-clang}" -target bpf -O2 -g -Wall -Werror -mcpu=v3 "-D__TARGET_ARCH_$1" \
+			-Ibpf -Ivmlinux -c -o "$work/$1.o" "$program" 2>&1); then
+			ok "$program compiles for $1"
+		else
+			not_ok "$program compiles for $1" "$out"
+		fi
+	done
 }
 
 compiles x86

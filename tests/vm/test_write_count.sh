@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # lane: heavy
-# Calls, bytes, sizes and truncations on real kernels: the unit tests of heat/write_count on Debian's
-# 6.1 and 6.12, on tmpfs, ext4, xfs, btrfs and overlays, where each rung named must attach.
+# Calls, bytes, sizes and truncations on real kernels: the unit tests of heat/ that need one, on
+# Debian's 6.1 and 6.12, on tmpfs, ext4, xfs, btrfs and overlays, where each rung named must attach.
 . "$(dirname "$0")/vm.sh"
 title="counts in a virtual machine"
-programs="test_write_count test_write_slots test_write_calls test_write_identity test_write_truncate
-	test_write_caps"
+programs="test_warm_reads test_write_count test_write_slots test_write_calls test_write_identity
+	test_write_truncate test_write_caps"
 
 # boot LABEL PROGRAMS PARAMS..
 boot() {

@@ -133,7 +133,7 @@ static void enrolled(void *ctx, const struct write_enrolled *e)
 {
 }
 
-static void woken(void *ctx, void *owner)
+static void woken(void *ctx, void *const *owners, size_t n)
 {
 }
 

@@ -73,7 +73,7 @@ static int bytes_cut_off(struct file *f, const struct write_count *counts, uint6
 			write_count_read(counts, f->slot, &after);
 		}
 	} while (after.calls != before.calls && ++tries < TRIES);
-	f->seen_shrinks = after.shrinks;
+	f->seen_shrinks = (uint32_t)after.shrinks;
 	*ret_size = (uint64_t)st.st_size;
 	*ret_cut = known;
 	if (counted) {
@@ -198,5 +198,5 @@ bool truncation_before_read(const struct file *f, const struct write_count *coun
 	if (!has_counter(f, counts))
 		return sys.fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < f->sure;
 	write_count_read(counts, f->slot, &total);
-	return total.shrinks != f->seen_shrinks;
+	return (uint32_t)total.shrinks != f->seen_shrinks;
 }

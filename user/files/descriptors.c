@@ -37,7 +37,7 @@ static bool can_close(const struct file *f)
 /* The larger, the less it is missed. */
 static int64_t patience(const struct files *fs, const struct file *f)
 {
-	if (!list_linked(&f->in_hot))
+	if (!file_attended(f))
 		return INT64_MAX;
 	if (!file_dirty(f))
 		return f->displaced ? INT64_MAX - 2 : INT64_MAX - 1;

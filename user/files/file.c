@@ -116,6 +116,17 @@ int file_new(int fd, const struct stat *st, const char *path, const char *alias,
 	return 0;
 }
 
+bool file_eligible(const struct file *f)
+{
+	return !f->maybe_copy && !(f->chain->unsettled && f == f->chain->live) &&
+	       (!list_linked(&f->in_chain) || f->chain->queue.next == &f->in_chain);
+}
+
+bool file_attended(const struct file *f)
+{
+	return list_linked(&f->in_hot) || f->armed_at;
+}
+
 int file_stat(const struct file *f, struct stat *ret_st)
 {
 	struct stat st;

@@ -47,8 +47,9 @@ struct file {
 	bool skip_line, sync_line; /* up to a newline: rest of a cut line; begun inside one */
 	bool hole, after_gap;      /* not read since it was truncated; one before it vanished */
 	bool probe;                /* written to since the last read: read until the end shows */
-	bool uncounted;  /* grew without a counted write (mmap, sendfile): its size is looked at */
-	uint64_t offset; /* the next byte to read */
+	bool uncounted; /* grew without a counted write (mmap, sendfile): its size is looked at */
+	bool sought, unwatchable; /* nameless, a rescan was asked for; no watch was left */
+	uint64_t offset;          /* the next byte to read */
 	uint64_t torn; /* bytes behind offset without a newline, the rest of the line is awaited */
 	uint64_t size; /* the largest size known; this and on: heat/ */
 	uint64_t seen_calls;         /* counters at the last look */
@@ -60,6 +61,7 @@ struct file {
 	/* Every sink has acknowledged the bytes before it, but for the records that are open there:
 	 * where each stream's begins, plus 1; 0: none. */
 	uint64_t acked, open[BATCH_STREAMS];
+	uint32_t armed_at; /* its place among the armed files, plus 1 (collector_armed.c) */
 	unsigned inflight; /* spans of this file that the sinks hold, and joins begun in it */
 	uint32_t epoch;    /* truncations: a span of an earlier one says nothing of this content */
 	uint64_t sure;     /* its size when a read last showed that it was not rewritten */
@@ -79,17 +81,16 @@ struct file {
 	struct mark head;              /* its first bytes */
 	int wd;                        /* the watch, -1: none */
 	unsigned rotation;             /* of its chain, by which it was displaced */
-	bool sought;                   /* without a name: a rescan was asked for */
 	bool announced, early; /* its birth's event was seen; found before, by its first write */
-	bool resumed, unwatchable; /* by an earlier run's state; inotify is at its limit */
+	bool resumed;          /* by an earlier run's state */
+	uint32_t seen_shrinks; /* at the last truncation that was noticed; wraps */
 	int64_t displaced_ns;
-	uint64_t gz_size;  /* of the compressed file, at the last look */
-	uint64_t expected; /* its size as an earlier run knew it, 0: unknown */
-	uint64_t besides;  /* bytes at its positions that nobody wrote: holes */
-	uint64_t base;     /* of consumed: before its account began, or in a copy's account */
+	uint64_t stat_mark; /* at the last look: mtime in ns; of a compressed one its size */
+	uint64_t expected;  /* its size as an earlier run knew it, 0: unknown */
+	uint64_t besides;   /* bytes at its positions that nobody wrote: holes */
+	uint64_t base;      /* of consumed: before its account began, or in a copy's account */
 	uint64_t accounted, accounted_uncounted; /* what the chain's tally has of it */
-	uint64_t seen_shrinks;                   /* at the last truncation that was noticed */
-	int64_t unsure_ns, mtime_ns;             /* the latter: at the last look at its size */
+	int64_t unsure_ns;
 };
 
 static inline bool file_dirty(const struct file *f)
@@ -103,12 +104,8 @@ static inline uint64_t file_backlog(const struct file *f)
 }
 
 /* May be read now: it is the oldest generation not yet finished, or outside the order. */
-static inline bool file_eligible(const struct file *f)
-{
-	return !f->maybe_copy && !(f->chain->unsettled && f == f->chain->live) &&
-	       (!list_linked(&f->in_chain) || f->chain->queue.next == &f->in_chain);
-}
-
+bool file_eligible(const struct file *f);
+bool file_attended(const struct file *f); /* looked at, or told of by the kernel */
 /* fstat(2); while it is closed, by its name: -ESTALE when that leads elsewhere by now. 0 or -errno.
  */
 int file_stat(const struct file *f, struct stat *ret_st);

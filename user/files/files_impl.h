@@ -41,10 +41,10 @@ struct files {
 int file_new(int fd, const struct stat *st, const char *path, const char *alias,
 	     struct file **ret_file);
 void file_free(struct file *f);
-/* Its name, of which it had none. The live one is the chain's key, which both have. 0 or -ENOMEM.
- */
 /* Does path lead to f? An event may be about the inode that had the name before. */
 bool file_is_at(const struct file *f, const char *path);
+/* Its name, of which it had none. The live one is the chain's key, which both have. 0 or -ENOMEM.
+ */
 int file_set_path(struct file *f, const char *path);
 void file_drop_path(struct file *f);
 /* f's name is gone, or another file's. */

@@ -52,10 +52,10 @@ static void update_rate(struct file *f, uint64_t written, int64_t now_ns)
  * looks, it can be. */
 static bool rewritten(struct file *f, const struct stat *st)
 {
-	int64_t mtime = st->st_mtim.tv_sec * NS_PER_SEC + st->st_mtim.tv_nsec;
-	bool changed = f->mtime_ns && f->mtime_ns != mtime;
+	uint64_t mtime_ns = (uint64_t)(st->st_mtim.tv_sec * NS_PER_SEC + st->st_mtim.tv_nsec);
+	bool changed = f->stat_mark && f->stat_mark != mtime_ns;
 
-	f->mtime_ns = mtime;
+	f->stat_mark = mtime_ns;
 	return changed && (f->slot < 0 || f->uncounted) && (uint64_t)st->st_size == f->size;
 }
 

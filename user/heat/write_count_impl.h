@@ -16,6 +16,8 @@ struct ring_buffer;
 struct write_hooks;
 struct write_pins;
 
+#define WRITE_TOLD_MAX 128 /* records taken together */
+
 enum slot_state { SLOT_FREE, SLOT_ENROLLED, SLOT_HELD, SLOT_RESTING };
 
 struct slot_user {
@@ -42,7 +44,9 @@ struct write_count {
 	struct slot_user *users;
 	struct ring_buffer *records;
 	const struct write_hooks_user *taker; /* during write_count_take */
-	uint32_t *resting;                    /* ring */
+	uint32_t told[WRITE_TOLD_MAX];        /* slots of its records so far */
+	size_t n_told;
+	uint32_t *resting; /* ring */
 	uint32_t resting_head, resting_len;
 };
 

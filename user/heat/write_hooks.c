@@ -22,12 +22,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "heat/bpf_log.h"
 #include "heat/write_hooks_probe.h"
 #include "heat/write_maps.h"
 #include "heat/write_pins.h"
@@ -90,16 +90,6 @@ struct write_hooks {
 	struct attached sets[HOOK_SETS];
 };
 
-static int print_debug(enum libbpf_print_level level, const char *fmt, va_list ap)
-{
-	char text[1000], *save = NULL;
-
-	vsnprintf(text, sizeof(text), fmt, ap);
-	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		log_debug("%s", line);
-	return 0;
-}
-
 static bool may(unsigned int capability)
 {
 	return capng_get_caps_process() < 0 || capng_have_capability(CAPNG_EFFECTIVE, capability);
@@ -161,7 +151,7 @@ int write_hooks_new(const struct write_maps *maps, struct write_hooks **ret_hook
 
 	if (!hooks)
 		return -ENOMEM;
-	libbpf_set_print(print_debug);
+	bpf_log_quietly();
 	hooks->maps = maps;
 	hooks->trampoline = 1;
 	for (int i = 0; i < HOOK_SETS; i++)

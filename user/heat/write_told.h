@@ -5,6 +5,7 @@
 #define HEAT_WRITE_TOLD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct write_count;
@@ -29,8 +30,9 @@ struct write_enrolled {
 /* Called from write_count_take and write_count_expire; must not add or delete. */
 struct write_hooks_user {
 	void *ctx;
-	/* More than the threshold is unread in owner's slot, or the file was cut off. */
-	void (*woken)(void *ctx, void *owner);
+	/* More than the threshold is unread in the slot of each of the n > 0 owners, or its file
+	 * was cut off. One can be there twice. */
+	void (*woken)(void *ctx, void *const *owners, size_t n);
 	/* A new file in a watched directory. */
 	void (*enrolled)(void *ctx, const struct write_enrolled *e);
 	/* It has not been added for a while: its slot is given back. */

@@ -27,6 +27,7 @@
 #define FILL_START_BYTES ((size_t)64 << 10)
 #define PACE_NS          (50 * NS_PER_MS)
 #define CHANGING_MS      5
+#define LEAVING_MS       100
 
 void outlet_let_go(struct outlet *o, struct batch *b)
 {
@@ -175,6 +176,14 @@ static void free_batches(struct batch *b)
 	}
 }
 
+/* Its thread was in a write, which may be over by now. */
+static bool has_left(const struct outlet_sink *os)
+{
+	for (int ms = 0; ms < LEAVING_MS && !sink_ended(os->sink); ms += CHANGING_MS)
+		poll(NULL, 0, CHANGING_MS);
+	return sink_ended(os->sink);
+}
+
 void outlet_free(struct outlet *o)
 {
 	if (!o)
@@ -184,7 +193,7 @@ void outlet_free(struct outlet *o)
 	while (o->leaving) {
 		struct outlet_sink *os = o->leaving;
 
-		if (!sink_ended(os->sink))
+		if (!has_left(os))
 			return; /* its thread may still ask whose it is: better leaked */
 		o->leaving = os->next;
 		outlet_sink_free(os);
