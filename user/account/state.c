@@ -7,7 +7,8 @@
  *   state_fd readable               <------  counts, busy over, failed?
  *
  * A long text comes in pieces (state_put), so that it is never in memory as a whole: the saver
- * writes what there is. Where the disk is slow they gather in the slot, and nobody waits.
+ * writes what there is, and is given a moment for it. Where the disk is slower they gather in the
+ * slot, and nobody waits.
  *
  * A queue would only hold states that are older than the next one, so there is none: while a save
  * is under way the caller keeps collecting changes and makes the text when it can be taken. The
@@ -38,16 +39,20 @@
 #include "base/thread.h"
 
 #define LOG_EVERY_NS (60 * NS_PER_SEC)
+#define GATHER_BYTES 131072
+#define PATIENCE_NS  (10 * NS_PER_MS) /* of the event loop, in a save: it has other things to do */
 
 struct state {
 	int64_t interval_ns, began_ns; /* the event loop's */
+	int64_t patience_ns;           /* what is left of it in this save */
 	bool begun, pieces;            /* pieces: some were put, the last one is to come */
 	int fd;
 	pthread_t thread;
 	bool started;
 
 	pthread_mutex_t lock;
-	pthread_cond_t wake; /* for the saver: busy, stopping */
+	pthread_cond_t wake;  /* for the saver: busy, stopping */
+	pthread_cond_t taken; /* for the event loop: what had gathered */
 	/* Under the lock: */
 	struct buf text;
 	bool changes, last; /* text is of changes; is all of it, or its end */
@@ -204,15 +209,6 @@ static void log_saved(struct state *s, int r, int pid)
 		log_warn(r, "state %s: saving: %s, retrying", s->dir.path, strerror(-r));
 }
 
-static void piece_write(struct state *s, const struct buf *text)
-{
-	bool missing;
-	int pid;
-
-	state_dir_lock(&s->dir, &pid, &missing); /* else the save itself will say so */
-	state_dir_put(&s->dir, text->data, text->len);
-}
-
 /* False when the saver is to end: nothing is left in the slot. */
 static bool slot_take(struct state *s, struct buf *ret_text, bool *ret_changes, bool *ret_last)
 {
@@ -226,33 +222,32 @@ static bool slot_take(struct state *s, struct buf *ret_text, bool *ret_changes, 
 	*ret_changes = s->changes;
 	*ret_last = s->last;
 	s->text = (struct buf){0};
+	pthread_cond_signal(&s->taken);
 	pthread_mutex_unlock(&s->lock);
 	return busy;
 }
 
 static void slot_done(struct state *s)
 {
-	const uint64_t one = 1;
-
 	pthread_mutex_lock(&s->lock);
 	s->busy = s->last = false;
 	s->error = 0;
 	pthread_mutex_unlock(&s->lock);
-	/* Full is only what nobody has read for 2^64 saves. */
-	if (write(s->fd, &one, sizeof(one)) < 0)
-		return;
+	eventfd_write(s->fd, 1); /* full is only what nobody has read for 2^64 saves */
 }
 
 static void *state_run(void *arg)
 {
 	struct state *s = arg;
 	struct buf text;
-	bool changes, last, stale;
+	bool changes, last, stale, missing;
 	int pid, r;
 
 	while (slot_take(s, &text, &changes, &last)) {
 		if (!last) {
-			piece_write(s, &text);
+			/* Where that fails, the save itself will say so. */
+			state_dir_lock(&s->dir, &pid, &missing);
+			state_dir_put(&s->dir, text.data, text.len);
 			buf_done(&text);
 			continue;
 		}
@@ -302,6 +297,7 @@ static void state_drop(struct state **state)
 	buf_done(&s->text);
 	close_fd(&s->fd);
 	pthread_cond_destroy(&s->wake);
+	pthread_cond_destroy(&s->taken);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -318,8 +314,9 @@ static int state_new(const struct state_options *o, struct state **ret)
 	s->fd = -1;
 	s->interval_ns = o->interval_ns;
 	s->stats.age_ns = -1;
-	pthread_mutex_init(&s->lock, NULL); /* these two cannot fail with NULL (glibc) */
+	pthread_mutex_init(&s->lock, NULL); /* these three cannot fail with NULL (glibc) */
 	pthread_cond_init(&s->wake, NULL);
+	pthread_cond_init(&s->taken, NULL);
 	r = state_dir_init(&s->dir, o->dir);
 	if (r < 0) {
 		state_drop(&s);
@@ -418,11 +415,24 @@ static void slot_add(struct state *s, struct buf *text)
 	}
 }
 
+/* Gives the saver the time for what has gathered, while there is patience. */
+static void let_it_write(struct state *s)
+{
+	int64_t until_ns = clock_now_ns() + s->patience_ns;
+	struct timespec until = {until_ns / NS_PER_SEC, until_ns % NS_PER_SEC};
+
+	while (s->text.len > GATHER_BYTES &&
+	       pthread_cond_clockwait(&s->taken, &s->lock, CLOCK_MONOTONIC, &until) == 0)
+		;
+	s->patience_ns = until_ns - MIN(clock_now_ns(), until_ns);
+}
+
 static void hand_over(struct state *s, struct buf *text, bool changes, bool last)
 {
 	if (!s->pieces) {
 		s->began_ns = clock_now_ns();
 		s->begun = true;
+		s->patience_ns = PATIENCE_NS;
 	}
 	pthread_mutex_lock(&s->lock);
 	assert(s->busy == s->pieces && !s->stopping);
@@ -431,6 +441,8 @@ static void hand_over(struct state *s, struct buf *text, bool changes, bool last
 	s->last = last;
 	s->busy = true;
 	pthread_cond_signal(&s->wake);
+	if (!last && s->text.len > GATHER_BYTES)
+		let_it_write(s);
 	pthread_mutex_unlock(&s->lock);
 	s->pieces = !last;
 }
@@ -468,10 +480,9 @@ int state_fd(const struct state *s)
 
 void state_ended(struct state *s)
 {
-	uint64_t n;
+	eventfd_t n;
 
-	if (read(s->fd, &n, sizeof(n)) < 0)
-		return;
+	eventfd_read(s->fd, &n);
 }
 
 void state_stats(const struct state *s, struct state_stats *ret_stats)

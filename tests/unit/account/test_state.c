@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <semaphore.h>
+
 #include "test.h"
 
 #include "state_world.h"
@@ -95,6 +97,35 @@ static void pieces_are_one_save(void **state)
 	}
 	world_close(&w, NULL);
 	assert_int_equal(world_count(w.state, "checkpoint.tmp"), 0);
+	world_remove(&w);
+}
+
+static sem_t disk_works;
+
+static ssize_t hanging_write(int fd, const void *data, size_t n)
+{
+	sem_wait(&disk_works);
+	sem_post(&disk_works);
+	return fake_write(fd, data, n);
+}
+
+/* Ten times what the saver is given time for: all of them gather. */
+static void pieces_do_not_wait_for_a_disk_that_hangs(void **state)
+{
+	struct world w;
+
+	world_make(&w);
+	world_opened(&w);
+	sem_init(&disk_works, 0, 0);
+	sys.write = hanging_write;
+	put_pieces(&w, 20000, 65536);
+	assert_int_equal(world_stats(&w).saves, 0);
+	sem_post(&disk_works);
+	world_wait(&w);
+	assert_false(state_take_failed(w.s));
+	assert_int_equal(world_number(&w), 20000);
+	world_close(&w, NULL);
+	sem_destroy(&disk_works);
 	world_remove(&w);
 }
 
@@ -502,6 +533,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(saves_and_loads_again),
 	cmocka_unit_test(is_due_after_the_interval),
 	cmocka_unit_test(pieces_are_one_save),
+	cmocka_unit_test(pieces_do_not_wait_for_a_disk_that_hangs),
 	cmocka_unit_test(pieces_without_an_end_are_dropped),
 	cmocka_unit_test(pieces_do_not_cross_into_another_directory),
 	cmocka_unit_test(close_ends_what_was_put),
