@@ -13,8 +13,7 @@
  *
  * While the thread has nothing to do, the one who puts may deliver a batch in its place: under a
  * steady load that saves about a tenth of all (a wake-up of another processor, to which the records
- * must come through the caches). One step is all that is tried, but for null, which
- * waits for nothing.
+ * must come through the caches). One step is all that is tried, but where nothing is waited for.
  *
  * Stopping: what was put is still delivered, and waits for a retry become short, since the disk
  * may have room again. When the time is over the thread may sit in a write that nobody can end, so
@@ -314,6 +313,7 @@ void sink_put_at_once(struct sink *s, struct batch *b)
 		struct sink_stats done = {0};
 
 		r = s->ops->step(s->self, true, &done);
+		done.retries = r < 0 && r != -EAGAIN && error_passes(r);
 		done.batches = r == 0;
 		sink_count(s, &done);
 	} while (r > 0 && !s->ops->waits(s->self));

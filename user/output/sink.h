@@ -4,7 +4,7 @@
  * and acknowledges each. SPEC: stdout | file:PATH | null (null encodes too, then drops the bytes).
  *
  * Ownership: sink_put lends a batch; the sink gives it back through on_ack (called on the sink's
- * thread, or by sink_put_at_once) exactly once, in order. A write that fails for a passing reason
+ * thread, or by the putting itself) exactly once, in order. A write that fails for a passing reason
  * (ENOSPC, EDQUOT, EIO, EAGAIN, EINTR) is tried again with backoff and jitter (100 ms to 5 s),
  * logged rate-limited with
  * ", retrying in N ms", and never repeats bytes that were written. A permanent one (EPIPE and

@@ -103,12 +103,12 @@ static inline struct batch *batch_of(struct world *w, unsigned i, unsigned recor
 	return b;
 }
 
-static inline int world_new(void **state)
+static inline int world_new_in(const char *dir, void **state)
 {
 	struct world *w = &world;
 
 	sys = real_sys;
-	strcpy(w->dir, "/tmp/test_sink.XXXXXX");
+	snprintf(w->dir, sizeof(w->dir), "%s/test_sink.XXXXXX", dir);
 	assert_non_null(mkdtemp(w->dir));
 	strcat(strcpy(w->file, w->dir), "/out");
 	strcat(strcpy(w->spec, "file:"), w->file);
@@ -119,6 +119,17 @@ static inline int world_new(void **state)
 	memset(w->batches, 0, sizeof(w->batches));
 	*state = w;
 	return 0;
+}
+
+static inline int world_new(void **state)
+{
+	return world_new_in("/tmp", state);
+}
+
+/* Where there is none, what is on a disk is tested once more. */
+static inline int memory_new(void **state)
+{
+	return world_new_in(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", state);
 }
 
 static inline int world_free(void **state)
@@ -209,5 +220,9 @@ static inline void check_file(const struct world *w, unsigned batches, unsigned 
 }
 
 #define WORLD_TEST(f) cmocka_unit_test_setup_teardown(f, world_new, world_free)
+#define MEMORY_TEST(f)                                            \
+	{                                                         \
+		"in memory: " #f, f, memory_new, world_free, NULL \
+	}
 
 #endif

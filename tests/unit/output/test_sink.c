@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sink_world.h"
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
 static void bad_spec_is_refused(void **state)
 {
 	static const struct {
@@ -263,6 +266,39 @@ static void stop_ends_the_backoff(void **state)
 	check_file(w, 1, 10);
 }
 
+/* A file in memory has it when the call returns; what the memory has no room for is the thread's.
+ */
+static void memory_takes_all_at_once(void **state)
+{
+	struct world *w = *state;
+	struct statfs fs;
+
+	if (statfs(w->dir, &fs) < 0 || fs.f_type != TMPFS_MAGIC) {
+		print_message("# no tmpfs at /dev/shm\n");
+		skip();
+	}
+	open_sink(w, w->spec);
+	for (unsigned i = 0; i < 3; i++) {
+		w->batches[i] = batch_of(w, i, BATCH_RECORDS);
+		sink_put(w->sink, w->batches[i]);
+		assert_int_equal(w->n_acks, i + 1);
+	}
+	sys.write = write_failing;
+	atomic_store(&write_calls, 0);
+	atomic_store(&write_fails, FAILS_FOREVER);
+	atomic_store(&write_err, ENOSPC);
+	for (unsigned i = 3; i < 6; i++) {
+		w->batches[i] = batch_of(w, i, BATCH_RECORDS);
+		sink_put(w->sink, w->batches[i]);
+		assert_int_equal(w->n_acks, 3);
+	}
+	atomic_store(&write_fails, 0);
+	wait_acks(w, 6);
+	stop_sink(w);
+	check_acks(w, 6, true);
+	check_file(w, 6, BATCH_RECORDS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +314,13 @@ int main(void)
 		WORLD_TEST(passing_errors_are_tried_again),
 		WORLD_TEST(permanent_error_fails_once),
 		WORLD_TEST(stop_ends_the_backoff),
+		MEMORY_TEST(memory_takes_all_at_once),
+		MEMORY_TEST(file_gets_everything_in_order),
+		MEMORY_TEST(stop_delivers_what_was_put),
+		MEMORY_TEST(short_writes_go_on_where_they_ended),
+		MEMORY_TEST(passing_errors_are_tried_again),
+		MEMORY_TEST(permanent_error_fails_once),
+		MEMORY_TEST(stop_ends_the_backoff),
 	};
 
 	real_sys = sys;
