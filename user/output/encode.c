@@ -64,6 +64,18 @@ static inline char *put_piece(char *out, const struct piece *piece)
 	return out + piece->len;
 }
 
+/* In blocks, the last of which ends with it: for a length below 256 memcpy is a string instruction,
+ * which took a tenth of all that encoding takes. */
+static inline char *put_time(char *out, const char *time, size_t len)
+{
+	if (len < 16)
+		return mempcpy(out, time, len);
+	for (size_t at = 0; at < len - 16; at += 16)
+		memcpy(out + at, time + at, 16);
+	memcpy(out + len - 16, time + len - 16, 16);
+	return out + len;
+}
+
 /* ,"key":"value" */
 static char *put_name(char *out, const struct piece *key, const char *name, size_t len)
 {
@@ -121,8 +133,7 @@ static int record_ndjson(const struct record *r, const struct span *span, struct
 	p = out->data + out->len;
 	if (r->time) {
 		p = put_piece(p, &before_time);
-		memcpy(p, r->time, r->time_len);
-		p = put_piece(p + r->time_len, &after_time[r->stream]);
+		p = put_piece(put_time(p, r->time, r->time_len), &after_time[r->stream]);
 	} else {
 		p = put_piece(p, &without_time[r->stream]);
 	}
