@@ -87,7 +87,7 @@ $(B)/tests/bench/%: tests/bench/%.c $(LIB_OBJ)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(LIB_OBJ) $(LIBS)
 
 # Not instrumented: they must be faster than what they measure.
-$(addprefix $(B)/tests/bench/,gen_cri judge load): $(B)/tests/bench/%: tests/bench/%.c
+$(addprefix $(B)/tests/bench/,copy gen_cri judge load): $(B)/tests/bench/%: tests/bench/%.c
 	$(call say,BENCH)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -fsanitize%,$(ALL_CFLAGS)) -o $@ $< -lz -lm

@@ -37,8 +37,8 @@ STATE = 'persistStateInterval="1000" persistStateAfterSubmission="on"'
 
 
 class Program:
-    """family: what --programs chooses by. ends: exits by itself when everything was read once."""
-    ends = False
+    """family: what --programs chooses by. ends: exits by itself when everything was read once. lines: what it writes are."""
+    ends, lines = False, True
 
     def __init__(self, name, family):
         self.name, self.family = name, family
@@ -106,3 +106,15 @@ class Cat(Program):
 
     def command(self, root, work):
         return ["cat", *sorted(glob.glob(f"{root}/*/*/0.log"))]
+
+
+class Copy(Program):
+    """Reads, and writes so many times as much, with nothing done in between."""
+    ends, lines = True, False
+
+    def __init__(self, ratio):
+        super().__init__(f"read and write {ratio} times as much", "cat")
+        self.ratio = ratio
+
+    def command(self, root, work):
+        return [machine.tool("copy"), str(self.ratio), *sorted(glob.glob(f"{root}/*/*/0.log"))]
