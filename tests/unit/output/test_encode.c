@@ -117,6 +117,29 @@ static void ndjson_keys_in_order(void **state)
 	      0);
 }
 
+/* Exactly as long as it is: nothing behind it may be read. */
+static void a_time_of_any_length(void **state)
+{
+	for (size_t len = 1; len <= UINT8_MAX; len++) {
+		_cleanup_free_ char *time = malloc(len), *expected = NULL;
+		struct batch *b = new_batch();
+		int n;
+
+		assert_non_null(time);
+		for (size_t i = 0; i < len; i++)
+			time[i] = (char)('a' + i % 26);
+		add_span(b, path_source("/x"));
+		add_record(b, "", STREAM_NONE, "m", 1, 0);
+		b->records[0].time = time;
+		b->records[0].time_len = (uint8_t)len;
+		n = asprintf(&expected,
+			     "{\"time\":\"%.*s\",\"message\":\"m\",\"log.file.path\":\"/x\"}\n",
+			     (int)len, time);
+		assert_true(n > 0);
+		check_encoded(ENCODE_NDJSON, b, expected, (size_t)n, 0);
+	}
+}
+
 static void ndjson_leaves_out_what_is_unknown(void **state)
 {
 	struct batch *b = new_batch();
@@ -442,6 +465,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ndjson_keys_in_order),
+		cmocka_unit_test(a_time_of_any_length),
 		cmocka_unit_test(ndjson_leaves_out_what_is_unknown),
 		cmocka_unit_test(labels_follow_the_path),
 		cmocka_unit_test(large_labels_fit),
