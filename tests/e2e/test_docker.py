@@ -292,7 +292,7 @@ def without_it_no_library_is_loaded(t):
             c.ready(root)
             with open(f"/proc/{c.pid}/maps") as f:
                 t.equal("libcurl" in f.read(), wanted, f"libcurl with {extra}")
-            t.note(f"with {extra}: {proc.status_kib(c.pid, 'VmHWM')} KiB resident at most")
+            t.note(f"with {extra}: {proc.status(c.pid, 'VmHWM')} KiB resident at most")
             c.stop()
 
 

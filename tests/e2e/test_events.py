@@ -452,8 +452,8 @@ def memory_per_path_is_bounded(t):
     with Events(t, "-r", root, "-r", t.mkdir("empty"), "--start") as e, Events(t, "-r", t.path("empty"), "--start") as small:
         wait_watched(t, e, root)
         wait_watched(t, small, t.path("empty"))
-        used = proc.status_kib(e.pid, "VmRSS") - proc.status_kib(small.pid, "VmRSS")
-        t.note(f"{used * 1024 / 10101:.0f} bytes per path, {proc.status_kib(small.pid, 'VmRSS')} KiB without any")
+        used = proc.status(e.pid, "VmRSS") - proc.status(small.pid, "VmRSS")
+        t.note(f"{used * 1024 / 10101:.0f} bytes per path, {proc.status(small.pid, 'VmRSS')} KiB without any")
         t.check(tool.sanitized() or used * 1024 / 10101 < 350, f"{used} KiB for 10,101 paths")
         e.stop()
         small.stop()

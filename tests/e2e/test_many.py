@@ -114,7 +114,7 @@ def noisy_and_quiet(t, seconds):
             time.sleep(max(0, started + step / 400 - time.monotonic()))
         wanted.update(written(result))
         proc.wait_until(lambda: reader.lines() >= sum(wanted.values()), 60, step=0.1)
-        memory = proc.status_kib(c.pid, "VmHWM")
+        memory = proc.status(c.pid, "VmHWM")
         behind = time.monotonic() - started - seconds
         reader.finish(c, wanted, timeout=0)
     for fd in quiet.values():
@@ -163,7 +163,7 @@ def peak_until_exit(c, timeout):
     peak, end_at = 0, time.monotonic() + timeout
     while c.process.poll() is None and time.monotonic() < end_at:
         try:
-            peak = max(peak, proc.status_kib(c.pid, "VmHWM"))
+            peak = max(peak, proc.status(c.pid, "VmHWM"))
         except (KeyError, OSError):
             break
         time.sleep(0.02)
@@ -198,10 +198,10 @@ def a_stalled_reader_does_not_grow_memory(t):
         noisy = subprocess.Popen([tool.helper("writer"), "-t", "3", "-f", container_log(root, "noisy.0", FILES),
                                   "-R", result, "noisy.0"])
         noisy.wait(20)
-        stalled = proc.status_kib(c.pid, "VmHWM")
+        stalled = proc.status(c.pid, "VmHWM")
         wanted.update(written(result))
         proc.wait_until(lambda: reader.lines() >= sum(wanted.values()), 40, step=0.1)
-        peak = proc.status_kib(c.pid, "VmHWM")
+        peak = proc.status(c.pid, "VmHWM")
         reader.finish(c, wanted, timeout=0)
     t.note(f"{sum(wanted.values())} lines; {stalled} KiB while it stalled")
     check_memory(t, peak)

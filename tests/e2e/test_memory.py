@@ -12,7 +12,6 @@ import re
 import resource
 import shutil
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
@@ -45,7 +44,7 @@ class Trees:
     """The logs, in memory where that is possible: FEW below the first root, the rest of MANY below the second."""
 
     def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix="hotdrain-memory-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+        self.dir = tool.directory(memory=True)
         atexit.register(shutil.rmtree, self.dir, ignore_errors=True)
         self.logs, self.lines = [], []
 
@@ -123,7 +122,7 @@ def follow(t, count, state):
             trees.add(n, f"{t.name} woken")
         wanted += WRITTEN
         came = proc.wait_until(lambda: output.lines() >= wanted, 15, step=0.05)
-        peak, now = proc.status_kib(c.pid, "VmHWM"), proc.status_kib(c.pid, "VmRSS")
+        peak, now = proc.status(c.pid, "VmHWM"), proc.status(c.pid, "VmRSS")
         c.stop(timeout=30)
     t.note(f"{seconds:.1f} s for {wanted - WRITTEN} lines")
     if not came or output.count != wanted:

@@ -495,7 +495,7 @@ def nothing_is_served_unless_asked_for(t):
             if args != metrics.ADDRESS:
                 t.check("metrics and status page" not in c.stderr(), f"{args}: something is served")
                 t.check(len(listens) <= 1, f"{args}: sockets {listens}")  # at most the ledger's
-            rss[args] = proc.status_kib(c.pid, "VmRSS")
+            rss[args] = proc.status(c.pid, "VmRSS")
             c.stop()
     t.note(f"resident KiB without and with: {list(rss.values())}")
 

@@ -132,8 +132,8 @@ def no_answer_is_too_bad(t):
             t.equal(w.say(c, log).labels, labels_of("a"), "labels")
         t.check(not any("elsewhere" in path for path, _ in s.requests), "a redirect was followed")
         if not tool.sanitized():
-            t.note(f"at most {proc.status_kib(c.pid, 'VmHWM')} KiB resident")
-            t.check(proc.status_kib(c.pid, "VmHWM") < 64 << 10, "it keeps what it should throw away")
+            t.note(f"at most {proc.status(c.pid, 'VmHWM')} KiB resident")
+            t.check(proc.status(c.pid, "VmHWM") < 64 << 10, "it keeps what it should throw away")
         s.answer = listed([pod("a", 1, labels={"good": "again"})])
         w.say_until(c, log, labels_of("a", good="again"))
         t.check(c.stderr().count("retrying") <= 3, "the log is flooded")
@@ -159,7 +159,7 @@ def five_thousand_pods(t):
              "k8s.pod.label.tier": "", "k8s.pod.label.release": "2026.11-rc.1_b"}
     with w.server(b"{") as s, w.run(s.url(), refresh="100ms") as c:
         c.wait_stderr("retrying")
-        before = proc.status_kib(c.pid, "VmHWM")
+        before = proc.status(c.pid, "VmHWM")
         s.answer = body
         log = tree.Pod(w.root, name="p0", number=0).log("other")
         n = w.say_until(c, log, {**CART, **names}, timeout=40)
@@ -168,7 +168,7 @@ def five_thousand_pods(t):
             t.equal(r.labels, {**CART, **names}, f"labels of p{i}")
         seen = s.answered
         t.check(proc.wait_until(lambda: s.answered > seen + 1, 30), "not asked again")
-        after, cpu = proc.status_kib(c.pid, "VmHWM"), proc.cpu_seconds(c.pid) / s.answered
+        after, cpu = proc.status(c.pid, "VmHWM"), proc.cpu_seconds(c.pid) / s.answered
         t.note(f"{len(body) / 1e6:.0f} MB of list, {n} lines meanwhile; at most {before} KiB resident before, {after} after; {cpu:.2f} s of CPU each")
         if not tool.sanitized():
             t.check(after - before < 16 << 10, f"{after - before} KiB more for 5,000 pods")

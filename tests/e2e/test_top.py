@@ -344,7 +344,7 @@ def ten_thousand_files(t):
         top.more(3)
         idle = (proc.cpu_seconds(top.pid) - busy) / (len(top.frames) - at)
         t.note(f"rung {last['rung']}: a look at {files} quiet files: {idle * 1e3:.1f} ms of CPU; "
-               f"{proc.status_kib(top.pid, 'VmRSS')} KiB; while all were written once: {busy - before:.2f} s")
+               f"{proc.status(top.pid, 'VmRSS')} KiB; while all were written once: {busy - before:.2f} s")
         t.check(idle < 0.5 or tool.sanitized(), f"{idle:.2f} s for a look")
         top.stop()
 

@@ -140,7 +140,7 @@ def watches(pid):
 
 def sample(t, c):
     path = t.path("state", "checkpoint")
-    return {"memory KiB": proc.status_kib(c.pid, "VmRSS"), "descriptors": len(os.listdir(f"/proc/{c.pid}/fd")),
+    return {"memory KiB": proc.status(c.pid, "VmRSS"), "descriptors": len(os.listdir(f"/proc/{c.pid}/fd")),
             "watches": watches(c.pid), "checkpoint bytes": os.path.getsize(path) if os.path.exists(path) else 0,
             "CPU ms": proc.cpu_seconds(c.pid) * 1e3}
 

@@ -65,7 +65,7 @@ static inline char *put_piece(char *out, const struct piece *piece)
 }
 
 /* In blocks, the last of which ends with it: for a length below 256 memcpy is a string instruction,
- * which took a tenth of all that encoding takes. */
+ * which took an eighth of all the time of a back-fill into null. */
 static inline char *put_time(char *out, const char *time, size_t len)
 {
 	if (len < 16)

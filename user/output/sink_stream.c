@@ -11,7 +11,7 @@
  * A pipe is also written to from the event loop (at once): through a description of its own, which
  * does not block, and with room for a batch in the pipe. A file in memory (tmpfs) always is:
  * records that another processor encodes must come through the caches, and so must their room on
- * its way back, a sixth of all the time it takes. Any other file would block the loop for as long
+ * its way back, an eighth of all the time it takes. Any other file would block the loop for as long
  * as its disk does. Rejected: RWF_NOWAIT (for pipes as of Linux 6.4 only, for ext4 not at all),
  * writev from the arena for raw (two vectors per line cost more than the copy), O_DIRECT, fsync per
  * batch (an acknowledgement means that the kernel has the bytes, as for every peer).
@@ -103,7 +103,7 @@ static bool is_memory(int fd)
 /* Where there is no such way in, all is left to the sink's thread. */
 static void open_at_once(struct sink_stream *s)
 {
-	struct stat st = {0};
+	struct stat st;
 
 	s->fd_once = -1;
 	s->waits = s->fd >= 0;

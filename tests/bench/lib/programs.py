@@ -37,7 +37,7 @@ STATE = 'persistStateInterval="1000" persistStateAfterSubmission="on"'
 
 
 class Program:
-    """family: what --programs chooses by. ends: exits by itself when everything was read once. lines: what it writes are."""
+    """family: what --programs chooses by. ends: exits by itself when everything was read once. lines: it writes the log's."""
     ends, lines = False, True
 
     def __init__(self, name, family):

@@ -102,7 +102,8 @@ def cpu_seconds(pid):
     return time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3): CPUCLOCK_SCHED of a process
 
 
-def of_status(pid, key):
+def status(pid, key):
+    """VmHWM, VmRSS, … in KiB, a count as it is; pid: or PID/task/TID."""
     with open(f"/proc/{pid}/status") as f:
         for line in f:
             if line.startswith(key + ":"):
@@ -110,14 +111,9 @@ def of_status(pid, key):
     raise KeyError(key)
 
 
-def status_kib(pid, key):
-    """VmHWM, VmRSS, … in KiB."""
-    return of_status(pid, key)
-
-
 def wakes(pid):
     """How often the threads of a process have gone to sleep so far."""
-    return sum(of_status(f"{pid}/task/{tid}", "voluntary_ctxt_switches") for tid in os.listdir(f"/proc/{pid}/task"))
+    return sum(status(f"{pid}/task/{tid}", "voluntary_ctxt_switches") for tid in os.listdir(f"/proc/{pid}/task"))
 
 
 def open_paths(pid):

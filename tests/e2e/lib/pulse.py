@@ -12,13 +12,23 @@ STILL_S = 0.1
 
 
 class Pulse:
-    def __init__(self):
-        self.still_ms = 0.0
-        threading.Thread(target=self._beat, daemon=True).start()
+    """still_ms: since it was made. All have one thread, which stays."""
+    thread, all_ms = None, 0.0
 
-    def _beat(self):
+    def __init__(self):
+        if not Pulse.thread:
+            Pulse.thread = threading.Thread(target=Pulse._beat, daemon=True)
+            Pulse.thread.start()
+        self.before_ms = Pulse.all_ms
+
+    @property
+    def still_ms(self):
+        return Pulse.all_ms - self.before_ms
+
+    @staticmethod
+    def _beat():
         while True:
             began = time.monotonic()
             time.sleep(SLEEP_S)
             late_s = time.monotonic() - began - SLEEP_S
-            self.still_ms += late_s * 1e3 if late_s > STILL_S else 0
+            Pulse.all_ms += late_s * 1e3 if late_s > STILL_S else 0

@@ -6,15 +6,13 @@ started is ended after it by process id, also when it failed (lib/proc.py). `tes
 whose name contains a PART; KEEP=1 keeps the directories of failed cases.
 """
 import os
-import secrets
 import shutil
 import signal
 import sys
-import tempfile
 import time
 import traceback
 
-from . import proc
+from . import proc, tool
 
 
 class Failure(AssertionError):
@@ -99,9 +97,7 @@ class Suite:
 
     def run_case(self, name, function, bpf, timeout):
         left = self.deadline - time.monotonic()
-        # Without the underscores that mkdtemp puts in: with two of them it is the name of a pod's directory.
-        directory = f"{tempfile.gettempdir()}/hotdrain-e2e-{secrets.token_hex(5)}"
-        os.mkdir(directory)
+        directory = tool.directory()
         os.chmod(directory, 0o755)  # collectors without privileges read here too
         case = Case(name, directory, bpf)
         started = time.monotonic()

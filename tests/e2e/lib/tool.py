@@ -2,6 +2,7 @@
 """Where programs are: the one under test, and the C helpers of these tests (built by make, or here when they are not)."""
 import functools
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -49,6 +50,15 @@ def compile_helper(source, target):
 def find(name):
     """A program's path, sbin included; None when it is not there."""
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def directory(memory=False):
+    """A new one, in memory if that is wanted and possible. Its name has no underscores, as mkdtemp puts in: with two of
+    them it would be that of a pod's directory."""
+    base = "/dev/shm" if memory and os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
+    path = f"{base}/hotdrain-e2e-{secrets.token_hex(5)}"
+    os.mkdir(path)
+    return path
 
 
 def scaled(full, short):
