@@ -75,27 +75,27 @@ int BPF_PROG(fexit_remap_btrfs, struct file *in, loff_t in_at, struct file *out,
 
 /*
  * notify_change runs with the inode locked: no write falls between these two, and no other
- * truncation. What fails cuts nothing.
+ * truncation. What fails cuts nothing. A write that is done, but not counted yet as its task lost
+ * the processor, may be cut off already: then this is where its file enrols.
  */
-static __always_inline struct write_slot *slot_changed(struct inode *inode, unsigned int valid,
-						       enum reach reach)
+static __always_inline void cut_begin(struct dentry *dentry, unsigned int valid, enum reach reach)
 {
+	struct inode *inode = dentry->d_inode;
+	struct write_slot *slot;
 	struct write_key key;
-	__u32 index;
+	__u32 index = 0;
+	__u64 size;
 	bool stale;
 
 	if (!(valid & ATTR_SIZE))
-		return 0;
+		return;
+	size = READ(reach == DIRECT, inode, i_size);
 	key = inode_key(inode, reach);
-	return slot_of(inode, reach, &key, &index, &stale);
-}
-
-static __always_inline void cut_begin(struct inode *inode, unsigned int valid, enum reach reach)
-{
-	struct write_slot *slot = slot_changed(inode, valid, reach);
-
+	slot = slot_of(inode, reach, &key, &index, &stale);
+	if (!slot && size)
+		slot = slot_enrol(dentry, inode, reach, WRITE_RUNG_FIRST, &key, stale, &index);
 	if (slot)
-		slot->parked = READ(reach == DIRECT, inode, i_size) + 1;
+		slot->parked = size + 1;
 }
 
 static __always_inline void cut_count(struct write_slot *slot, struct inode *inode, bool known,
@@ -118,9 +118,16 @@ static __always_inline void cut_count(struct write_slot *slot, struct inode *ino
 static __always_inline void cut_end(struct inode *inode, unsigned int valid, enum reach reach,
 				    int ret)
 {
-	struct write_slot *slot = slot_changed(inode, valid, reach);
 	__u64 before, after;
+	struct write_slot *slot;
+	struct write_key key;
+	__u32 index;
+	bool stale;
 
+	if (!(valid & ATTR_SIZE))
+		return;
+	key = inode_key(inode, reach);
+	slot = slot_of(inode, reach, &key, &index, &stale);
 	if (!slot || !slot->parked)
 		return;
 	before = slot->parked - 1;
@@ -133,7 +140,7 @@ static __always_inline void cut_end(struct inode *inode, unsigned int valid, enu
 SEC("?fentry/notify_change")
 int BPF_PROG(fentry_notify_change, void *idmap, struct dentry *dentry, struct iattr *attr)
 {
-	cut_begin(dentry->d_inode, attr->ia_valid, DIRECT);
+	cut_begin(dentry, attr->ia_valid, DIRECT);
 	return 0;
 }
 
@@ -151,7 +158,7 @@ SEC("?fentry/notify_change")
 int BPF_PROG(fentry_notify_change_btrfs, void *idmap, struct dentry *dentry, struct iattr *attr)
 {
 	if (dentry->d_inode->i_sb->s_magic == BTRFS_SUPER_MAGIC)
-		cut_begin(dentry->d_inode, attr->ia_valid, BTRFS);
+		cut_begin(dentry, attr->ia_valid, BTRFS);
 	return 0;
 }
 

@@ -15,9 +15,10 @@
  * deletion.
  *
  * A slot is taken by user space for a file it has open, or by a program at the first write to a
- * regular file in a watched directory; only user space gives it back. It starts at zero and its
- * counters only grow. dev, ino, gen and rung say whom it serves and which rung counts it: a program
- * that finds another value leaves the slot alone, so that no count goes to the wrong place.
+ * regular file in a watched directory, or its first truncation; only user space gives it back. It
+ * starts at zero and its counters only grow. dev, ino, gen and rung say whom it serves and which
+ * rung counts it: a program that finds another value leaves the slot alone, so that no count goes
+ * to the wrong place.
  */
 #ifndef BPF_WRITE_COUNT_H
 #define BPF_WRITE_COUNT_H
@@ -26,7 +27,7 @@
 #include <linux/types.h>
 #endif
 
-#define WRITE_COUNT_LAYOUT    3     /* of all in this file; others that are pinned are replaced */
+#define WRITE_COUNT_LAYOUT    4     /* of all in this file; others that are pinned are replaced */
 #define WRITE_COUNT_SLOTS_MAX 65536 /* 12 MiB of slots */
 #define WRITE_NAME_MAX        56
 #define WRITE_RECORDS_BYTES   65536
@@ -37,6 +38,7 @@ enum write_rung {
 	WRITE_RUNG_VFS,
 	WRITE_RUNG_KPROBE,
 	WRITE_RUNG_SYSCALL,
+	WRITE_RUNG_FIRST, /* the first that counts a write: a truncation took the slot */
 };
 
 struct write_key {

@@ -210,17 +210,17 @@ static __always_inline void slot_label(struct write_slot *slot, struct inode *in
 }
 
 /*
- * The first write to a regular file in a watched directory: it gets a slot here and now, and user
- * space is told. When another CPU was faster its slot is taken.
+ * The first write to a regular file in a watched directory, or its first truncation: it gets a slot
+ * here and now, and user space is told. When another CPU was faster its slot is taken.
  */
-static __always_inline struct write_slot *slot_enrol(struct file *file, struct inode *inode,
+static __always_inline struct write_slot *slot_enrol(struct dentry *dentry, struct inode *inode,
 						     enum reach reach, __u32 rung,
 						     const struct write_key *key, bool stale,
 						     __u32 *ret_index)
 {
 	bool known = reach == DIRECT, other;
-	struct dentry *dentry, *parent;
 	struct write_slot *slot;
+	struct dentry *parent;
 	struct inode *dir_inode;
 	struct write_key dir;
 	__u32 index;
@@ -228,7 +228,6 @@ static __always_inline struct write_slot *slot_enrol(struct file *file, struct i
 	/* Nobody will open what has no name any more, and it would enrol again and again. */
 	if ((READ(known, inode, i_mode) & S_IFMT) != S_IFREG || !READ(known, inode, i_nlink))
 		return 0;
-	dentry = READ(known, file, f_path.dentry);
 	parent = READ(known, dentry, d_parent);
 	dir_inode = READ(known, parent, d_inode);
 	if (!dir_inode)
@@ -319,8 +318,13 @@ static __always_inline struct write_slot *slot_get(struct file *file, struct ino
 
 	slot = slot_of(inode, reach, &key, ret_index, &stale);
 	if (!slot)
-		slot = slot_enrol(file, inode, reach, rung, &key, stale, ret_index);
-	return slot && slot->rung == rung ? slot : 0;
+		slot = slot_enrol(READ(reach == DIRECT, file, f_path.dentry), inode, reach, rung,
+				  &key, stale, ret_index);
+	if (!slot)
+		return 0;
+	if (slot->rung == WRITE_RUNG_FIRST)
+		__sync_val_compare_and_swap(&slot->rung, WRITE_RUNG_FIRST, rung);
+	return slot->rung == rung ? slot : 0;
 }
 
 static __always_inline void write_count(struct file *file, enum reach reach, __u32 rung, __s64 ret)

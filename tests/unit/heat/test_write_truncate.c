@@ -8,6 +8,8 @@
 #include "write_ways.h"
 #include "write_world.h"
 
+#include "heat/write_told.h"
+
 #include <time.h>
 
 static uint64_t file_size(int fd)
@@ -160,6 +162,52 @@ static void cuts_start_with_the_watch(void **state)
 		write_count_del(w.wc, w.slot);
 	}
 	close(w.fd);
+}
+
+/* A file in a watched directory whose first writes were not counted yet: their tasks lost the
+ * processor, or they were before the watch. */
+static void a_truncation_enrols(void **state)
+{
+	struct place *place = *state;
+	struct watched w[2] = {{.wc = place_count(place)}, {.wc = place_count(place)}};
+	struct write_total t;
+	char dir[64], path[80];
+	struct write_id id;
+	int dir_fd;
+
+	snprintf(dir, sizeof(dir), "%.40s/enrol-XXXXXX", place->dir);
+	assert_non_null(mkdtemp(dir));
+	for (size_t i = 0; i < ARRAY_SIZE(w); i++) {
+		snprintf(path, sizeof(path), "%s/%zu.log", dir, i);
+		w[i].fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+		assert_true(w[i].fd >= 0);
+		put(w[i].fd, 3000);
+	}
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(write_count_add_dir(w[0].wc, dir_fd, &id), 0);
+	assert_int_equal(ftruncate(w[0].fd, 1000), 0);
+	put(w[0].fd, 500); /* before it is found */
+	assert_int_equal(ftruncate(w[1].fd, 0), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(w); i++)
+		assert_int_equal(write_count_add(w[i].wc, w[i].fd, NULL, &w[i].slot), 0);
+	put(w[1].fd, 700); /* after */
+	expect_written(&w[0], 3500, 1);
+	expect_written(&w[1], 3700, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(w); i++) {
+		put(w[i].fd, 10);
+		write_count_read(w[i].wc, w[i].slot, &t);
+		assert_int_equal(t.calls, 2);
+		assert_int_equal(t.bytes, i ? 710 : 510);
+		assert_int_equal(ftruncate(w[i].fd, 0), 0);
+		expect_written(&w[i], i ? 3710 : 3510, 2);
+		write_count_del(w[i].wc, w[i].slot);
+		close(w[i].fd);
+		snprintf(path, sizeof(path), "%s/%zu.log", dir, i);
+		unlink(path);
+	}
+	write_count_del_dir(w[0].wc, &id);
+	close(dir_fd);
+	rmdir(dir);
 }
 
 #define STRESS_WRITERS 16
@@ -317,6 +365,7 @@ static const struct proof proofs[] = {
 	PROOF(each_truncation_is_cut_exactly),
 	PROOF(failed_truncations_cut_nothing),
 	PROOF(cuts_start_with_the_watch),
+	PROOF(a_truncation_enrols),
 	PROOF(sixteen_writers_and_a_truncater_close_exactly),
 };
 
