@@ -32,7 +32,8 @@
 #define QUANTUM_BYTES ((size_t)16 << 10)
 #define INFLATING_MAX 4 /* compressed files at once: each has a window in memory */
 #define SLOW_NS       (250 * NS_PER_MS)
-#define PROMPT_NS     (NS_PER_MS / 4)
+#define PROMPT_NS     (NS_PER_MS / 10)
+#define LIVELY_NS     (NS_PER_MS / 2)
 #define LOOK_SHARE    5 /* of the time that looking may take; it is measured where it may be more */
 #define LOOK_FILE_NS  400
 
@@ -72,14 +73,16 @@ static void look_at_hot(struct collector *c, struct file *f, int64_t now_ns)
  */
 static void look_at_all_hot(struct collector *c, int64_t now_ns)
 {
-	/* With --linger 0 nothing waits, but a wake-up for every line would be too many. */
+	/* With --linger 0 nothing waits, but a wake-up for every line would be too many. Lines of a
+	 * thousand files at 10 MB/s: p99 0.5 ms and 12.5 % of a core with a quarter of a
+	 * millisecond, 0.3 and 16.5 with this. */
 	int64_t tick_ns = c->cfg->linger_ns ? c->cfg->tick_ns : MIN(c->cfg->tick_ns, PROMPT_NS);
 	bool any = list_linked(&c->hot);
 	bool many = (int64_t)c->hot_n * LOOK_FILE_NS * LOOK_SHARE >= tick_ns;
 	int64_t begin_ns = many ? clock_thread_ns() : 0;
 
 	c->hot_n = 0;
-	c->lively = any && now_ns - c->busy_ns <= 2 * tick_ns;
+	c->lively = any && now_ns - c->busy_ns <= MAX(2 * tick_ns, LIVELY_NS);
 	if (any) {
 		c->busy_ns = now_ns;
 		c->look_ns = now_ns + tick_ns;
