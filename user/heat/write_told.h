@@ -16,7 +16,7 @@ struct write_id {
 	uint64_t ino;
 };
 
-/* A file that enrolled itself: nobody had it open when it was first written to. */
+/* A file that enrolled itself: nobody had it open when it was first written to, or cut. */
 struct write_enrolled {
 	struct write_id file, dir;
 	uint32_t gen;     /* tells it from a later file of the same id */
@@ -42,8 +42,8 @@ struct write_hooks_user {
 /* One record when the file has grown threshold bytes beyond collected (of cuts + size), 0: none
  * any more. Look at the counters after arming. False: this rung wakes nobody. */
 bool write_count_arm(struct write_count *wc, int slot, uint64_t collected, uint64_t threshold);
-/* From now on files in the open directory dir enrol themselves at their first write. 0 and the id;
- * -ENODATA, -EOPNOTSUPP, -ENOSPC as above. */
+/* From now on files in the open directory dir enrol themselves at their first write or truncation.
+ * 0 and the id; -ENODATA, -EOPNOTSUPP, -ENOSPC as above. */
 int write_count_add_dir(struct write_count *wc, int dir, struct write_id *ret_id);
 /* All directories there are have been added: those of an earlier process are forgotten. */
 void write_count_dirs_known(struct write_count *wc);
