@@ -14,11 +14,10 @@
  * whose counter is 0 is in neither map. It is raised before the insertion, lowered after the
  * deletion.
  *
- * A slot is taken by user space for a file it has open, or by a program at the first write to a
- * regular file in a watched directory, or its first truncation; only user space gives it back. It
- * starts at zero and its counters only grow. dev, ino, gen and rung say whom it serves and which
- * rung counts it: a program that finds another value leaves the slot alone, so that no count goes
- * to the wrong place.
+ * A slot is taken by user space for an open file, or by a program at the first write to a regular
+ * file in a watched directory, or its truncation; only user space gives it back. It starts at zero
+ * and its counters only grow. dev, ino, gen and rung say whom it serves and which rung counts it: a
+ * program that finds another value leaves the slot alone, so that no count goes to the wrong place.
  */
 #ifndef BPF_WRITE_COUNT_H
 #define BPF_WRITE_COUNT_H
@@ -50,8 +49,7 @@ struct write_key {
 #define WRITE_FILTER_BITS 17
 #define WRITE_FILTER_N    (1U << (WRITE_FILTER_BITS - 1))
 
-/* An array's values are a multiple of eight bytes. The counter of hash h is filter[h / 2].n[h % 2].
- */
+/* Values are multiples of eight bytes. The counter of hash h is filter[h / 2].n[h % 2]. */
 struct write_filter {
 	__u32 n[2];
 };
