@@ -178,7 +178,7 @@ def backfill(program, root, lines, size, base):
     out, work = os.path.join(base, "out"), tempfile.mkdtemp(prefix="work-", dir=base)  # a new one: no state of the last run
     null = program.name.endswith("null")
     machine.memory_touch(base, 0 if null else size * 8)
-    with open(out, "wb") as f, ended_after() as started:
+    with open(out, program.mode) as f, ended_after() as started:
         begin = time.monotonic()
         process = program.start(root, work, f)
         started.append(process)

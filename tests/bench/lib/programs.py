@@ -37,8 +37,9 @@ STATE = 'persistStateInterval="1000" persistStateAfterSubmission="on"'
 
 
 class Program:
-    """family: what --programs chooses by. ends: exits by itself when everything was read once. lines: it writes the log's."""
-    ends, lines = False, True
+    """family: what --programs chooses by. ends: exits by itself when everything was read once. lines: it writes the log's.
+    mode: in which its output is opened, where that is a file."""
+    ends, lines, mode = False, True, "wb"
 
     def __init__(self, name, family):
         self.name, self.family = name, family
@@ -99,10 +100,12 @@ class Tail(Program):
 
 
 class Cat(Program):
+    """Debian's has the kernel copy from file to file, but not to the end of one: then it reads and writes."""
     ends = True
 
-    def __init__(self):
-        super().__init__("cat", "cat")
+    def __init__(self, appends=False):
+        super().__init__("cat >>" if appends else "cat", "cat")
+        self.mode = "ab" if appends else "wb"
 
     def command(self, root, work):
         return ["cat", *sorted(glob.glob(f"{root}/*/*/0.log"))]
