@@ -274,7 +274,7 @@ static inline bool copy_four(char *out, const char *p, size_t q)
 	return true;
 }
 
-/* Copies at least 32 bytes, 64 at a time while they are clean; returns how much. The last 64 may
+/* Copies 64 of n >= 32 bytes at a time while they are clean; returns how much. The last 64 may
  * begin before those that are left: all of it is clean, so what is repeated stands there already.
  */
 static inline size_t copy_clean_narrow(char *out, const char *p, size_t n)
